@@ -1,0 +1,210 @@
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+import Synchronization
+
+/// A value of a configuration.
+public enum ConfigurationValue: Sendable, Hashable {
+  /// A text.
+  case string(String)
+  /// A whole number.
+  case integer(Int)
+  /// True or false.
+  case boolean(Bool)
+  /// Several texts.
+  case strings([String])
+  /// Named values.
+  case section([String: ConfigurationValue])
+}
+
+extension ConfigurationValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,
+  ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral
+{
+  /// A text.
+  public init(stringLiteral value: String) { self = .string(value) }
+  /// A whole number.
+  public init(integerLiteral value: Int) { self = .integer(value) }
+  /// True or false.
+  public init(booleanLiteral value: Bool) { self = .boolean(value) }
+  /// Several texts.
+  public init(arrayLiteral elements: String...) { self = .strings(elements) }
+  /// Named values; of a name given twice the last counts.
+  public init(dictionaryLiteral elements: (String, ConfigurationValue)...) {
+    self = .section(Dictionary(elements, uniquingKeysWith: { _, last in last }))
+  }
+}
+
+/// Where configuration values come from.
+public protocol ConfigurationSource: Sendable {
+  /// The value at a path; `nil` when there is none.
+  func value(at path: [String], as kind: ConfigurationKind) throws(KeyCustodyError) -> ConfigurationValue?
+  /// The names under a path; `nil` when this source can't list.
+  func names(under path: [String]) -> [String]?
+  /// How a path is written in this source, for messages.
+  func spelling(of path: [String]) -> String
+}
+
+/// What kind of value a reader wants.
+public enum ConfigurationKind: String, Sendable {
+  /// A text.
+  case string
+  /// A whole number.
+  case integer
+  /// True or false.
+  case boolean
+  /// Several texts.
+  case strings
+  /// Named values.
+  case section
+}
+
+/// A configuration: values from several sources, the first that has one wins; and the memory of what was asked for, so
+/// that a key nothing reads is an error that names the nearest one that would have been read.
+public final class KeyCustodyConfiguration: Sendable {
+  private let sources: [any ConfigurationSource]
+  private let asked = Mutex<[[String]: Set<String>]>([:])
+
+  /// A configuration read from sources, the most important first.
+  public init(sources: [any ConfigurationSource]) { self.sources = sources }
+
+  /// A configuration written in code.
+  public convenience init(_ values: [String: ConfigurationValue]) {
+    self.init(sources: [ConfigurationTree(values)])
+  }
+
+  /// A configuration read from JSON text (UTF-8), where `environment` overrides it (``EnvironmentSource``).
+  ///
+  /// - Throws: `invalidInput` (`malformed`) for text that is not a JSON object.
+  public convenience init(json: [UInt8], environment: [String: String] = [:]) throws(KeyCustodyError) {
+    self.init(sources: [EnvironmentSource(environment), try ConfigurationTree(json: json)])
+  }
+
+  /// The top level.
+  public var root: ConfigurationSection { ConfigurationSection(configuration: self, path: []) }
+
+  func value(at path: [String], as kind: ConfigurationKind) throws(KeyCustodyError) -> (ConfigurationValue, String)? {
+    let parent = Array(path.dropLast())
+    asked.withLock { asked in _ = asked[parent, default: []].insert(path.last ?? "") }
+    for source in sources {
+      if let value = try source.value(at: path, as: kind) { return (value, source.spelling(of: path)) }
+    }
+    return nil
+  }
+
+  func names(under path: [String]) -> [String]? {
+    let lists = sources.compactMap { $0.names(under: path) }
+    return lists.isEmpty ? nil : Set(lists.joined()).sorted()
+  }
+
+  /// Refuses a key at or below `path` that nothing asked for.
+  func refuseUnknown(at path: [String]) throws(KeyCustodyError) {
+    let asked = asked.withLock { $0 }
+    for source in sources {
+      for name in (source.names(under: path) ?? []).sorted() {
+        let known = asked[path] ?? []
+        guard known.contains(name) else {
+          let nearest = known.min { ($0.editDistance(to: name), $0) < ($1.editDistance(to: name), $1) }
+          throw KeyCustodyError(
+            .invalidInput, .unknownConfigurationKey, "Nothing reads the configuration key '\(source.spelling(of: path + [name]))'.",
+            remedy: nearest.map { "Did you mean '\(source.spelling(of: path + [$0]))'?" } ?? "Remove it.")
+        }
+        try refuseUnknown(at: path + [name])
+      }
+    }
+  }
+}
+
+/// Part of a configuration: what a plugin is handed, and all it can read.
+public struct ConfigurationSection: Sendable {
+  private let configuration: KeyCustodyConfiguration
+  /// Where this section stands.
+  public let path: [String]
+
+  init(configuration: KeyCustodyConfiguration, path: [String]) {
+    self.configuration = configuration
+    self.path = path
+  }
+
+  /// A section below this one.
+  public func section(_ name: String) -> ConfigurationSection {
+    // Asking makes the name known; what is in it is asked for by whoever reads it.
+    _ = try? configuration.value(at: path + [name], as: .section)
+    return ConfigurationSection(configuration: configuration, path: path + [name])
+  }
+
+  /// The names of the sections and values below this one, sorted. A source that can't list gives them in `names`.
+  public func names() throws(KeyCustodyError) -> [String] {
+    if let names = configuration.names(under: path) { return names }
+    return try strings("names") ?? []
+  }
+
+  /// Whether there is anything below.
+  public func exists() throws(KeyCustodyError) -> Bool { try !names().isEmpty }
+
+  /// A text; `nil` when absent.
+  public func string(_ name: String) throws(KeyCustodyError) -> String? {
+    guard let (value, spelling) = try configuration.value(at: path + [name], as: .string) else { return nil }
+    guard case .string(let text) = value else { throw Self.wrongKind(spelling, "a text") }
+    return text
+  }
+
+  /// A text that must be there.
+  public func requiredString(_ name: String) throws(KeyCustodyError) -> String {
+    if let value = try string(name) { return value }
+    throw KeyCustodyError(
+      .invalidInput, .missingConfigurationKey, "The configuration lacks '\((path + [name]).joined(separator: "."))'.",
+      remedy: "Add it to the configuration file, or set \(EnvironmentSource.variable(for: path + [name])).")
+  }
+
+  /// A whole number within bounds; `nil` when absent.
+  public func integer(_ name: String, in bounds: ClosedRange<Int>) throws(KeyCustodyError) -> Int? {
+    guard let (value, spelling) = try configuration.value(at: path + [name], as: .integer) else { return nil }
+    guard case .integer(let number) = value, bounds.contains(number) else {
+      throw Self.wrongKind(spelling, "a whole number from \(bounds.lowerBound) to \(bounds.upperBound)")
+    }
+    return number
+  }
+
+  /// True or false; `nil` when absent.
+  public func boolean(_ name: String) throws(KeyCustodyError) -> Bool? {
+    guard let (value, spelling) = try configuration.value(at: path + [name], as: .boolean) else { return nil }
+    guard case .boolean(let flag) = value else { throw Self.wrongKind(spelling, "true or false") }
+    return flag
+  }
+
+  /// Several texts; `nil` when absent.
+  public func strings(_ name: String) throws(KeyCustodyError) -> [String]? {
+    guard let (value, spelling) = try configuration.value(at: path + [name], as: .strings) else { return nil }
+    guard case .strings(let texts) = value else { throw Self.wrongKind(spelling, "a list of texts") }
+    return texts
+  }
+
+  /// Refuses every key of this section that was not asked for: call it when all reading is done.
+  ///
+  /// - Throws: `invalidInput` (`unknown-configuration-key`), naming the nearest known key.
+  public func refuseUnknownKeys() throws(KeyCustodyError) { try configuration.refuseUnknown(at: path) }
+
+  private static func wrongKind(_ spelling: String, _ wanted: String) -> KeyCustodyError {
+    KeyCustodyError(.invalidInput, .badConfigurationValue, "The configuration value '\(spelling)' must be \(wanted).")
+  }
+}
+
+extension String {
+  /// How many letters must change to make one word the other (Levenshtein).
+  fileprivate func editDistance(to other: String) -> Int {
+    let (left, right) = (Array(self.lowercased().utf8), Array(other.lowercased().utf8))
+    var row = Array(0...right.count)
+    for (i, letter) in left.enumerated() {
+      var diagonal = row[0]
+      row[0] = i + 1
+      for (j, candidate) in right.enumerated() {
+        let change = diagonal + (letter == candidate ? 0 : 1)
+        diagonal = row[j + 1]
+        row[j + 1] = Swift.min(change, row[j] + 1, diagonal + 1)
+      }
+    }
+    return row[right.count]
+  }
+}

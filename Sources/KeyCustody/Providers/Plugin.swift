@@ -1,0 +1,69 @@
+/// Opens a backend whose settings have been read and found right.
+public typealias BackendOpening<Backend> = @Sendable () async throws(KeyCustodyError) -> Backend
+
+/// A kind of backend, by name, and how to open one from its section of the configuration.
+///
+/// A plugin reads its settings first and opens afterwards, so that a key it does not know is refused before any backend
+/// is touched. It reads nothing but its section and its ``RuntimeEnvironment``. The host passes a list of plugins; there
+/// is no registry.
+public struct Plugin: Sendable {
+  /// Reads the settings of a backend, and gives what opens it.
+  public typealias Reader<Backend> =
+    @Sendable (ConfigurationSection, RuntimeEnvironment) throws(KeyCustodyError) -> BackendOpening<Backend>
+
+  /// The name that the configuration's `plugin` key gives.
+  public let name: String
+  /// Opens a key provider, where this plugin has one.
+  public let keyProvider: Reader<any KeyProvider>?
+  /// Opens a policy store, where this plugin has one.
+  public let policyStore: Reader<any PolicyStore>?
+  /// Opens an identity provider, where this plugin has one.
+  public let identityProvider: Reader<any IdentityProvider>?
+
+  /// A plugin.
+  public init(
+    name: String, keyProvider: Reader<any KeyProvider>? = nil, policyStore: Reader<any PolicyStore>? = nil,
+    identityProvider: Reader<any IdentityProvider>? = nil
+  ) {
+    self.name = name
+    self.keyProvider = keyProvider
+    self.policyStore = policyStore
+    self.identityProvider = identityProvider
+  }
+}
+
+extension [Plugin] {
+  /// Opens the key provider that a section describes.
+  ///
+  /// - Throws: `invalidInput` for an unknown plugin or key; what opening throws.
+  public func openKeyProvider(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment
+  ) async throws(KeyCustodyError) -> any KeyProvider {
+    try await open(section, environment, "key provider", \.keyProvider)
+  }
+
+  /// Opens the policy store that a section describes.
+  ///
+  /// - Throws: `invalidInput` for an unknown plugin or key; what opening throws.
+  public func openPolicyStore(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment
+  ) async throws(KeyCustodyError) -> any PolicyStore {
+    try await open(section, environment, "policy store", \.policyStore)
+  }
+
+  private func open<Backend>(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment, _ role: String,
+    _ reader: KeyPath<Plugin, Plugin.Reader<Backend>?>
+  ) async throws(KeyCustodyError) -> Backend {
+    let name = try section.requiredString("plugin")
+    guard let read = first(where: { $0.name == name })?[keyPath: reader] else {
+      let offered = filter { $0[keyPath: reader] != nil }.map(\.name).joined(separator: ", ")
+      throw KeyCustodyError(
+        .invalidInput, .badConfigurationValue, "No plugin '\(name)' is a \(role) here.",
+        remedy: "Set '\(section.path.joined(separator: ".")).plugin' to one of: \(offered).")
+    }
+    let opening = try read(section, environment)
+    try section.refuseUnknownKeys()
+    return try await opening()
+  }
+}

@@ -1,0 +1,45 @@
+/// Who asks for an operation, for what, and by when: handed with every call to a provider, logged, never secret.
+public struct CallContext: Sendable {
+  /// What the operation serves.
+  public enum Purpose: String, Sendable, Codable {
+    /// A resource's root key.
+    case resource
+    /// A key operation that a vault was asked for.
+    case vault
+    /// Signing of tokens.
+    case token
+    /// A check that the backend works.
+    case probe
+    /// Work of an administrator.
+    case administration
+  }
+
+  /// The authenticated caller, where there is one.
+  public var principal: PrincipalID?
+  /// The identity the caller acts for.
+  public var onBehalfOf: PrincipalID?
+  /// The protected resource concerned.
+  public var resource: ResourceID?
+  /// What the operation serves.
+  public var purpose: Purpose
+  /// The approval under which a person's access happens (customer lockbox).
+  public var approval: String?
+  /// The moment, in running time of the ``TimeSource``, after which no answer is wanted.
+  public var deadline: Duration?
+  /// Ties the operation to the request that caused it.
+  public var requestID: String
+
+  /// Describes a call.
+  public init(
+    purpose: Purpose, principal: PrincipalID? = nil, onBehalfOf: PrincipalID? = nil, resource: ResourceID? = nil,
+    approval: String? = nil, deadline: Duration? = nil, requestID: String = ""
+  ) {
+    self.purpose = purpose
+    self.principal = principal
+    self.onBehalfOf = onBehalfOf
+    self.resource = resource
+    self.approval = approval
+    self.deadline = deadline
+    self.requestID = requestID
+  }
+}

@@ -1,0 +1,116 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// A moment of the wall clock: milliseconds since 1970-01-01T00:00:00Z.
+public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
+  /// Milliseconds since 1970, UTC.
+  public var milliseconds: Int64
+
+  /// A moment.
+  public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+  /// A moment, from whole seconds since 1970.
+  public init(seconds: Int64) { self.milliseconds = seconds * 1000 }
+  /// Reads the bare number.
+  public init(from decoder: any Decoder) throws {
+    milliseconds = try decoder.singleValueContainer().decode(Int64.self)
+  }
+  /// Writes the bare number.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(milliseconds)
+  }
+
+  /// Whole seconds since 1970, rounded down: the unit of JWT and of the Key Vault wire form.
+  public var seconds: Int64 { Int64((Double(milliseconds) / 1000).rounded(.down)) }
+  /// Earlier before later.
+  public static func < (left: Self, right: Self) -> Bool { left.milliseconds < right.milliseconds }
+  /// A later (or, with a negative duration, earlier) moment.
+  public static func + (moment: Self, duration: Duration) -> Self {
+    let parts = duration.components
+    return Self(milliseconds: moment.milliseconds + parts.seconds * 1000 + parts.attoseconds / 1_000_000_000_000_000)
+  }
+  /// Milliseconds since 1970.
+  public var description: String { "\(milliseconds) ms" }
+}
+
+/// Where wall time, running time and waiting come from. A parameter everywhere, so that tests control it.
+public protocol TimeSource: Sendable {
+  /// The wall clock: what people and certificates mean by time. It may jump.
+  func now() -> Timestamp
+  /// Time that only moves forward, from an arbitrary start; what deadlines and leases are counted in.
+  func running() -> Duration
+  /// Waits until ``running()`` reaches `deadline`.
+  func wait(until deadline: Duration) async throws(CancellationError)
+}
+
+/// The machine's clocks: `CLOCK_REALTIME`, and `CLOCK_BOOTTIME` where a suspended machine keeps counting.
+public struct SystemTime: TimeSource {
+  /// The machine's clocks.
+  public init() {}
+  /// `CLOCK_REALTIME`.
+  public func now() -> Timestamp {
+    let time = Self.read(CLOCK_REALTIME)
+    return Timestamp(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
+  }
+  /// `CLOCK_BOOTTIME`: counts on through a suspend, so that no lease outlives its deadline asleep.
+  public func running() -> Duration {
+    let time = Self.read(CLOCK_BOOTTIME)
+    return .seconds(Int64(time.tv_sec)) + .nanoseconds(Int64(time.tv_nsec))
+  }
+  /// Sleeps on the continuous clock.
+  public func wait(until deadline: Duration) async throws(CancellationError) {
+    let remaining = deadline - running()
+    guard remaining > .zero else { return }
+    do { try await Task.sleep(for: remaining) } catch { throw CancellationError() }
+  }
+  private static func read(_ clock: clockid_t) -> timespec {
+    var time = timespec()
+    unsafe clock_gettime(clock, &time)
+    return time
+  }
+}
+
+/// Where random bytes come from.
+public protocol RandomSource: Sendable {
+  /// Fills a buffer with bytes nobody can predict.
+  ///
+  /// - Throws: `fault` when the source fails; the buffer must then not be used.
+  func fill(_ buffer: inout MutableRawSpan) throws(KeyCustodyError)
+}
+
+extension RandomSource {
+  /// Fresh random bytes for public use (identifiers, salts, nonces).
+  public func bytes(_ count: Int) throws(KeyCustodyError) -> [UInt8] {
+    var result = [UInt8](repeating: 0, count: count)
+    var span = result.mutableSpan
+    var bytes = span.mutableBytes
+    try fill(&bytes)
+    return result
+  }
+  /// Fresh random bytes for secret use.
+  public func secret(_ count: Int) throws(KeyCustodyError) -> SecretBytes {
+    try SecretBytes(count: count) { (span: inout MutableRawSpan) throws(KeyCustodyError) in try fill(&span) }
+  }
+}
+
+/// The kernel's generator, through Swift's `SystemRandomNumberGenerator`.
+public struct SystemRandom: RandomSource {
+  /// The kernel's generator.
+  public init() {}
+  /// Fills the buffer; the kernel's generator can't run dry once the machine is up.
+  public func fill(_ buffer: inout MutableRawSpan) throws(KeyCustodyError) {
+    var generator = SystemRandomNumberGenerator()
+    var offset = 0
+    while offset < buffer.byteCount {
+      var word = generator.next()
+      for _ in 0..<min(8, buffer.byteCount - offset) {
+        buffer.storeBytes(of: UInt8(truncatingIfNeeded: word), toByteOffset: offset, as: UInt8.self)
+        word >>= 8
+        offset += 1
+      }
+    }
+  }
+}

@@ -1,0 +1,81 @@
+/// Text forms of bytes. Not for secrets: strings can't be cleared.
+extension [UInt8] {
+  /// Two lower-case hexadecimal digits a byte.
+  public var hexadecimal: String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+  }
+
+  /// Reads hexadecimal digits of either case; `nil` when anything else is in the text.
+  public init?(hexadecimal text: some StringProtocol) {
+    let digits = Array(text.utf8)
+    guard digits.count.isMultiple(of: 2) else { return nil }
+    self.init()
+    reserveCapacity(digits.count / 2)
+    for index in stride(from: 0, to: digits.count, by: 2) {
+      guard let high = Self.value(ofHexadecimal: digits[index]), let low = Self.value(ofHexadecimal: digits[index + 1])
+      else { return nil }
+      append(high << 4 | low)
+    }
+  }
+
+  private static func value(ofHexadecimal digit: UInt8) -> UInt8? {
+    switch digit {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
+    default: nil
+    }
+  }
+
+  /// Base64url without padding (RFC 4648, section 5; RFC 7515, appendix C).
+  public var base64URL: String {
+    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+    var result: [UInt8] = []
+    result.reserveCapacity((count * 4 + 2) / 3)
+    var index = 0
+    while index < count {
+      let left = count - index
+      let word =
+        UInt32(self[index]) << 16 | (left > 1 ? UInt32(self[index + 1]) << 8 : 0) | (left > 2 ? UInt32(self[index + 2]) : 0)
+      for digit in 0..<Swift.min(left + 1, 4) { result.append(alphabet[Int(word >> (18 - 6 * UInt32(digit))) & 63]) }
+      index += 3
+    }
+    return String(decoding: result, as: UTF8.self)
+  }
+
+  /// Reads base64url, with or without padding; `nil` for any other character, a bad length, or stray bits at the end.
+  public init?(base64URL text: some StringProtocol) {
+    var digits = Array(text.utf8)
+    if digits.count.isMultiple(of: 4) { while digits.last == UInt8(ascii: "=") && digits.count % 4 != 2 { digits.removeLast() } }
+    guard digits.count % 4 != 1 else { return nil }
+    self.init()
+    reserveCapacity(digits.count * 3 / 4)
+    var word: UInt32 = 0
+    var bits = 0
+    for digit in digits {
+      guard let value = Self.value(ofBase64URL: digit) else { return nil }
+      word = word << 6 | UInt32(value)
+      bits += 6
+      if bits >= 8 {
+        bits -= 8
+        append(UInt8(truncatingIfNeeded: word >> UInt32(bits)))
+      }
+    }
+    guard word & ((1 << UInt32(bits)) - 1) == 0 else { return nil }
+  }
+
+  private static func value(ofBase64URL digit: UInt8) -> UInt8? {
+    switch digit {
+    case UInt8(ascii: "A")...UInt8(ascii: "Z"): digit - UInt8(ascii: "A")
+    case UInt8(ascii: "a")...UInt8(ascii: "z"): digit - UInt8(ascii: "a") + 26
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0") + 52
+    case UInt8(ascii: "-"): 62
+    case UInt8(ascii: "_"): 63
+    default: nil
+    }
+  }
+
+  /// The UTF-8 bytes of a text.
+  public init(utf8 text: String) { self.init(text.utf8) }
+}
