@@ -67,6 +67,43 @@ let package = Package(
           name: "ArgumentParser", package: "swift-argument-parser",
           condition: .when(traits: ["CommandLine"])),
       ]),
+
+    // What several test targets share: temporary folders, SoftHSM tokens, vectors.
+    .target(
+      name: "KeyCustodyTestSupport",
+      dependencies: ["KeyCustody", "KeyCustodyPKCS11"], path: "Tests/Support"),
+    .testTarget(name: "KeyCustodyTests", dependencies: ["KeyCustody", "KeyCustodyTesting"]),
+    .testTarget(
+      name: "KeyCustodyCryptoTests", dependencies: ["KeyCustody", "KeyCustodyCrypto", "KeyCustodyTestSupport"]),
+    .testTarget(
+      name: "KeyCustodyEnvelopeTests",
+      dependencies: ["KeyCustody", "KeyCustodyCrypto", "KeyCustodyEnvelope", "KeyCustodyMemory", "KeyCustodyTestSupport"]),
+    .testTarget(
+      name: "KeyCustodyVaultTests",
+      dependencies: ["KeyCustody", "KeyCustodyVault", "KeyCustodyMemory", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
+    .testTarget(
+      name: "KeyCustodyServicesTests",
+      dependencies: [
+        "KeyCustody", "KeyCustodyEnvelope", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyMemory",
+        "KeyCustodyFile", "KeyCustodyTesting", "KeyCustodyTestSupport",
+      ]),
+    .testTarget(
+      name: "KeyCustodyMemoryTests", dependencies: ["KeyCustody", "KeyCustodyMemory", "KeyCustodyTesting"]),
+    .testTarget(
+      name: "KeyCustodyFileTests",
+      dependencies: ["KeyCustody", "KeyCustodyFile", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
+    .testTarget(
+      name: "KeyCustodyPKCS11Tests",
+      dependencies: ["KeyCustody", "KeyCustodyPKCS11", "KeyCustodyCrypto", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
+    .testTarget(name: "KeyCustodyTestingTests", dependencies: ["KeyCustody", "KeyCustodyTesting", "KeyCustodyMemory"]),
+    .testTarget(
+      name: "CompositionTests",
+      dependencies: [
+        "KeyCustody", "KeyCustodyEnvelope", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyMemory",
+        "KeyCustodyFile", "KeyCustodyPKCS11", "KeyCustodyTesting", "KeyCustodyTestSupport",
+      ]),
+    .testTarget(name: "KeyCustodyCommandTests", dependencies: ["KeyCustodyTestSupport"]),
+    .testTarget(name: "TidyTests"),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -86,7 +86,7 @@ extension RandomSource {
   public func bytes(_ count: Int) throws(KeyCustodyError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
     var span = result.mutableSpan
-    var bytes = span.mutableBytes
+    var bytes = unsafe span.mutableBytes
     try fill(&bytes)
     return result
   }
