@@ -77,7 +77,9 @@ let package = Package(
       name: "KeyCustodyCryptoTests", dependencies: ["KeyCustody", "KeyCustodyCrypto", "KeyCustodyTestSupport"]),
     .testTarget(
       name: "KeyCustodyEnvelopeTests",
-      dependencies: ["KeyCustody", "KeyCustodyCrypto", "KeyCustodyEnvelope", "KeyCustodyMemory", "KeyCustodyTestSupport"]),
+      dependencies: [
+        "KeyCustody", "KeyCustodyCrypto", "KeyCustodyEnvelope", "KeyCustodyMemory", "KeyCustodyTestSupport",
+      ]),
     .testTarget(
       name: "KeyCustodyVaultTests",
       dependencies: ["KeyCustody", "KeyCustodyVault", "KeyCustodyMemory", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
@@ -94,7 +96,9 @@ let package = Package(
       dependencies: ["KeyCustody", "KeyCustodyFile", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
     .testTarget(
       name: "KeyCustodyPKCS11Tests",
-      dependencies: ["KeyCustody", "KeyCustodyPKCS11", "KeyCustodyCrypto", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
+      dependencies: [
+        "KeyCustody", "KeyCustodyPKCS11", "KeyCustodyCrypto", "KeyCustodyTesting", "KeyCustodyTestSupport",
+      ]),
     .testTarget(name: "KeyCustodyTestingTests", dependencies: ["KeyCustody", "KeyCustodyTesting", "KeyCustodyMemory"]),
     .testTarget(
       name: "CompositionTests",

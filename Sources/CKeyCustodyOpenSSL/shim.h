@@ -1,1 +1,32 @@
+#ifndef KEY_CUSTODY_OPENSSL_SHIM_H
+#define KEY_CUSTODY_OPENSSL_SHIM_H
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/decoder.h>
+#include <openssl/ec.h>
+#include <openssl/encoder.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/provider.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+// Composite macros that Swift does not import.
+static const int kc_keypair_selection = EVP_PKEY_KEYPAIR;
+static const int kc_rsa_pss_saltlen_digest = RSA_PSS_SALTLEN_DIGEST;
+
+// OpenSSL's constant-time OAEP decoding of an already decrypted block (RFC 8017, section 7.1.2, step 3). Deprecated in
+// 3.0 with no successor for blocks that another device decrypted.
+static inline int kc_oaep_decode(
+    unsigned char *to, int tlen, const unsigned char *block, int blocklen, const EVP_MD *hash) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  return RSA_padding_check_PKCS1_OAEP_mgf1(to, tlen, block, blocklen, blocklen, NULL, 0, hash, hash);
+#pragma GCC diagnostic pop
+}
+
+#endif

@@ -31,7 +31,9 @@ public struct Identifier<Tag>: Sendable, Hashable {
 
   /// Hostile names go into messages and logs only as bounded printable ASCII.
   private static func shown(_ text: String) -> String {
-    let safe = text.unicodeScalars.prefix(40).map { $0.isASCII && $0.value >= 0x20 && $0.value < 0x7f ? Character($0) : "?" }
+    let safe = text.unicodeScalars.prefix(40).map {
+      $0.isASCII && $0.value >= 0x20 && $0.value < 0x7f ? Character($0) : "?"
+    }
     return "'\(String(safe))'"
   }
 

@@ -1,9 +1,10 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
   import Musl
 #endif
-import Synchronization
 
 /// An operating-system thread of its own for an actor whose work blocks: C libraries, file system, databases.
 ///

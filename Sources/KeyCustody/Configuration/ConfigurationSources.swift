@@ -19,7 +19,8 @@ public struct ConfigurationTree: ConfigurationSource {
       root = try JSONDecoder().decode(ConfigurationValue.self, from: Data(json))
     } catch {
       throw KeyCustodyError(
-        .invalidInput, .malformed, "The configuration is not JSON, or holds something other than objects, texts, "
+        .invalidInput, .malformed,
+        "The configuration is not JSON, or holds something other than objects, texts, "
           + "whole numbers, true, false and lists of texts.", diagnostic: "\(error)")
     }
     guard case .section = root else {

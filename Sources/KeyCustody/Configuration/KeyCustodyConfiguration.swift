@@ -1,9 +1,10 @@
+import Synchronization
+
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else
   import Foundation
 #endif
-import Synchronization
 
 /// A value of a configuration.
 public enum ConfigurationValue: Sendable, Hashable {
@@ -107,7 +108,8 @@ public final class KeyCustodyConfiguration: Sendable {
         guard known.contains(name) else {
           let nearest = known.min { ($0.editDistance(to: name), $0) < ($1.editDistance(to: name), $1) }
           throw KeyCustodyError(
-            .invalidInput, .unknownConfigurationKey, "Nothing reads the configuration key '\(source.spelling(of: path + [name]))'.",
+            .invalidInput, .unknownConfigurationKey,
+            "Nothing reads the configuration key '\(source.spelling(of: path + [name]))'.",
             remedy: nearest.map { "Did you mean '\(source.spelling(of: path + [$0]))'?" } ?? "Remove it.")
         }
         try refuseUnknown(at: path + [name])

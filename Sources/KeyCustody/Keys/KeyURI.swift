@@ -29,7 +29,8 @@ public struct KeyURI: Sendable, Hashable, Codable, CustomStringConvertible {
     guard text.hasPrefix("https://"), text.utf8.count <= 512, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
       throw malformed
     }
-    var parts = text.dropFirst("https://".count).split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    var parts = text.dropFirst("https://".count).split(separator: "/", omittingEmptySubsequences: false).map(
+      String.init)
     if parts.last == "" { parts.removeLast() }
     guard parts.count == 3 || parts.count == 4, parts[1] == "keys", Self.isAuthority(parts[0]) else { throw malformed }
     self.init(
@@ -41,7 +42,8 @@ public struct KeyURI: Sendable, Hashable, Codable, CustomStringConvertible {
     let halves = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     guard let host = halves.first, !host.isEmpty else { return false }
     let labels = host.split(separator: ".", omittingEmptySubsequences: false)
-    guard labels.allSatisfy({ label in !label.isEmpty && label.utf8.allSatisfy { $0.isASCIIAlphanumeric || $0 == 0x2d } })
+    guard
+      labels.allSatisfy({ label in !label.isEmpty && label.utf8.allSatisfy { $0.isASCIIAlphanumeric || $0 == 0x2d } })
     else { return false }
     return halves.count == 1 || UInt16(halves[1]) != nil
   }

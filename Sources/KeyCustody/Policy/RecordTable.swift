@@ -61,7 +61,9 @@ public struct RecordTable: Sendable {
     let start = key.map { key in keys.partitioningIndex { key < $0 } } ?? 0
     let bytes = Array(prefix.utf8)
     let from = max(start, keys.partitioningIndex { !$0.description.utf8.lexicographicallyPrecedes(bytes) })
-    return keys[from...].prefix { $0.description.utf8.starts(with: bytes) }.prefix(max(0, limit)).compactMap { records[$0] }
+    return keys[from...].prefix { $0.description.utf8.starts(with: bytes) }.prefix(max(0, limit)).compactMap {
+      records[$0]
+    }
   }
 
   /// What a watcher that has seen everything up to `since` must be told first.

@@ -37,7 +37,8 @@ extension [UInt8] {
     while index < count {
       let left = count - index
       let word =
-        UInt32(self[index]) << 16 | (left > 1 ? UInt32(self[index + 1]) << 8 : 0) | (left > 2 ? UInt32(self[index + 2]) : 0)
+        UInt32(self[index]) << 16 | (left > 1 ? UInt32(self[index + 1]) << 8 : 0)
+        | (left > 2 ? UInt32(self[index + 2]) : 0)
       for digit in 0..<Swift.min(left + 1, 4) { result.append(alphabet[Int(word >> (18 - 6 * UInt32(digit))) & 63]) }
       index += 3
     }
@@ -47,7 +48,9 @@ extension [UInt8] {
   /// Reads base64url, with or without padding; `nil` for any other character, a bad length, or stray bits at the end.
   public init?(base64URL text: some StringProtocol) {
     var digits = Array(text.utf8)
-    if digits.count.isMultiple(of: 4) { while digits.last == UInt8(ascii: "=") && digits.count % 4 != 2 { digits.removeLast() } }
+    if digits.count.isMultiple(of: 4) {
+      while digits.last == UInt8(ascii: "=") && digits.count % 4 != 2 { digits.removeLast() }
+    }
     guard digits.count % 4 != 1 else { return nil }
     self.init()
     reserveCapacity(digits.count * 3 / 4)
