@@ -81,13 +81,36 @@ public enum APIKeySlot: String, Sendable, Hashable, Codable, CaseIterable {
 }
 
 /// What a caller shows to prove who it is.
-public enum Credential: ~Copyable, Sendable {
+public struct Credential: ~Copyable, Sendable {
+  /// The form of a credential, without its secret.
+  public enum Form: Sendable {
+    /// A signed token (JWT).
+    case token(String)
+    /// A principal's client secret.
+    case clientSecret(PrincipalID)
+    /// An API key; it names its principal itself.
+    case apiKey
+  }
+  /// The form.
+  public let form: Form
+  /// The client secret or API key; empty for a token.
+  public let secret: SecretBytes
+
   /// A signed token (JWT).
-  case token(String)
+  public static func token(_ token: String) -> Credential {
+    Credential(form: .token(token), secret: SecretBytes(count: 0) { _ in })
+  }
   /// A principal's client secret.
-  case clientSecret(PrincipalID, SecretBytes)
-  /// An API key; it names its principal itself.
-  case apiKey(SecretBytes)
+  public static func clientSecret(_ id: PrincipalID, _ secret: consuming SecretBytes) -> Credential {
+    Credential(form: .clientSecret(id), secret: secret)
+  }
+  /// An API key.
+  public static func apiKey(_ key: consuming SecretBytes) -> Credential { Credential(form: .apiKey, secret: key) }
+
+  private init(form: Form, secret: consuming SecretBytes) {
+    self.form = form
+    self.secret = secret
+  }
 }
 
 /// An authenticated caller.

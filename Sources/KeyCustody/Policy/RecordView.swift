@@ -1,0 +1,98 @@
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// A typed view of records of a ``PolicyStore``: JSON with sorted keys, and changes by compare-and-set.
+public struct RecordView<Value: Codable & Sendable>: Sendable {
+  /// The store behind the view.
+  public let store: any PolicyStore
+  private static var attempts: Int { 64 }
+
+  /// A view of `store`.
+  public init(_ store: any PolicyStore) { self.store = store }
+
+  /// Reads a record; `nil` when there is none.
+  ///
+  /// - Throws: `integrityFailure` (`damaged`) for a record that is not of this type; what the store throws.
+  public func read(_ key: RecordKey) async throws(KeyCustodyError) -> Value? {
+    guard let record = try await store.read(key) else { return nil }
+    return try decode(record)
+  }
+
+  /// Adds a record.
+  ///
+  /// - Returns: `false` when there is one already, which is then left as it was.
+  public func create(_ key: RecordKey, _ value: Value) async throws(KeyCustodyError) -> Bool {
+    if case .stored = try await store.compareAndSet(key, expecting: nil, value: try encode(value)) {
+      true
+    } else {
+      false
+    }
+  }
+
+  /// Changes a record; `change` may run several times, each time on what is there by then.
+  ///
+  /// - Returns: the value written, or `nil` when there is no record.
+  /// - Throws: what `change` throws, and then nothing is changed; `busy` when others keep changing the record.
+  @discardableResult
+  public func update(
+    _ key: RecordKey, _ change: (inout Value) throws(KeyCustodyError) -> Void
+  ) async throws(KeyCustodyError) -> Value? {
+    guard var record = try await store.read(key) else { return nil }
+    for _ in 0..<Self.attempts {
+      var value = try decode(record)
+      try change(&value)
+      let bytes = try encode(value)
+      guard bytes != record.value else { return value }
+      switch try await store.compareAndSet(key, expecting: record.revision, value: bytes) {
+      case .stored: return value
+      case .conflict(nil): return nil
+      case .conflict(let current?): record = current
+      }
+    }
+    throw KeyCustodyError(
+      .busy, .conflict, "The record '\(key)' is being changed by others.", retryAfter: .milliseconds(50))
+  }
+
+  /// Removes a record whatever it holds.
+  ///
+  /// - Returns: whether there was one.
+  public func remove(_ key: RecordKey) async throws(KeyCustodyError) -> Bool {
+    var found = try await store.read(key)
+    while let record = found {
+      switch try await store.delete(key, expecting: record.revision) {
+      case .stored: return true
+      case .conflict(let current): found = current
+      }
+    }
+    return false
+  }
+
+  /// Every record whose key begins with `prefix`, a page at a time.
+  public func all(prefix: String) async throws(KeyCustodyError) -> [(key: RecordKey, value: Value)] {
+    var result: [(key: RecordKey, value: Value)] = []
+    while true {
+      let page = try await store.list(prefix: prefix, after: result.last?.key, limit: PolicyStoreLimits.pageSize)
+      for record in page { result.append((record.key, try decode(record))) }
+      if page.count < PolicyStoreLimits.pageSize { return result }
+    }
+  }
+
+  private func decode(_ record: PolicyRecord) throws(KeyCustodyError) -> Value {
+    do { return try JSONDecoder().decode(Value.self, from: Data(record.value)) } catch {
+      throw KeyCustodyError(
+        .integrityFailure, .damaged, "The record '\(record.key)' of the policy store is not what it should be.",
+        remedy: "Restore the policy store from a backup.", diagnostic: "\(error)")
+    }
+  }
+
+  private func encode(_ value: Value) throws(KeyCustodyError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    do { return Array(try encoder.encode(value)) } catch {
+      throw KeyCustodyError(.fault, .internalFault, "A record could not be written as JSON.", diagnostic: "\(error)")
+    }
+  }
+}

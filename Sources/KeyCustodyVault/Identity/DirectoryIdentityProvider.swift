@@ -1,0 +1,262 @@
+public import KeyCustody
+import KeyCustodyCrypto
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// A directory of principals, composed of a policy store (its records) and a key provider (the key its tokens are
+/// signed with): wherever those two keep their things, the directory does.
+public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministration {
+  /// The directory's records and signing key live here.
+  public let identity: ProviderIdentity
+  /// Told of a change before the call that made it is answered.
+  public let observers = Observers<IdentityEvent>()
+  private let records: RecordView<DirectoryRecord>
+  private let tokens: TokenAuthority
+  private let environment: RuntimeEnvironment
+  private let broadcaster = EventBroadcaster<IdentityEvent>()
+
+  /// Opens the directory of a store, and makes its signing key when there is none.
+  ///
+  /// - Parameter issuer: the `iss` of its tokens, an https URL.
+  /// - Throws: `unsupported` when the key provider makes no signing keys; what the store and the provider throw.
+  public init(
+    store: any PolicyStore, signer: any KeyProvider, issuer: String, environment: RuntimeEnvironment
+  ) async throws(KeyCustodyError) {
+    records = RecordView(store)
+    tokens = try await TokenAuthority(store: store, signer: signer, issuer: issuer, environment: environment)
+    identity = ProviderIdentity(kind: "directory", instance: "\(store.identity)")
+    self.environment = environment
+  }
+
+  /// See ``IdentityProvider``.
+  public var administration: (any IdentityAdministration)? { self }
+  /// See ``IdentityProvider``.
+  public func events() -> AsyncStream<IdentityEvent> { broadcaster.stream() }
+  /// Ends the event streams; the store and the key provider belong to whoever made them.
+  public func close() async { broadcaster.finish() }
+
+  /// See ``IdentityProvider``.
+  public func authenticate(
+    _ credential: borrowing Credential, audience: String
+  ) async throws(KeyCustodyError) -> Principal {
+    switch credential.form {
+    case .token(let token): try await authenticate(token: token, audience: audience)
+    case .clientSecret(let id): try await authenticate(id, secret: credential.secret)
+    case .apiKey: try await authenticate(apiKey: credential.secret)
+    }
+  }
+
+  private func authenticate(token: String, audience: String) async throws(KeyCustodyError) -> Principal {
+    let claims = try await tokens.verify(token, audience: audience)
+    guard let id = claims.principal, let record = try await records.read(try Self.key(id)), record.isEnabled,
+      record.objectID == claims.oid
+    else { throw Self.rejected }
+    return record.principal(method: .token, expires: Timestamp(seconds: claims.exp))
+  }
+
+  private func authenticate(
+    _ id: PrincipalID, secret: borrowing SecretBytes
+  ) async throws(KeyCustodyError) -> Principal {
+    let record = try await records.read(try Self.key(id))
+    let now = environment.time.now()
+    // Every stored hash is compared, and one where there is none, so that time tells nothing.
+    var isRight = false
+    for stored in record?.secrets ?? [SecretHash.nobody] {
+      if try stored.matches(secret), stored.expires.map({ now < $0 }) ?? true { isRight = true }
+    }
+    guard isRight, let record, record.isEnabled else { throw Self.rejected }
+    return record.principal(method: .clientSecret, expires: now + .seconds(3600))
+  }
+
+  private func authenticate(apiKey key: borrowing SecretBytes) async throws(KeyCustodyError) -> Principal {
+    guard let id = Self.principal(namedBy: key) else { throw Self.rejected }
+    let record = try await records.read(try Self.key(id))
+    var isRight = false
+    for slot in APIKeySlot.allCases {
+      let stored = record?.apiKeys[slot.rawValue]
+      if try (stored ?? SecretHash.nobody).matches(key), stored != nil { isRight = true }
+    }
+    guard isRight, let record, record.isEnabled else { throw Self.rejected }
+    return record.principal(method: .apiKey, expires: environment.time.now() + .seconds(3600))
+  }
+
+  /// See ``IdentityAdministration``.
+  public func create(_ id: PrincipalID, kind: Principal.Kind) async throws(KeyCustodyError) {
+    try await add(
+      DirectoryRecord(id: id, kind: kind, resource: nil, objectID: try environment.random.bytes(16).hexadecimal))
+  }
+
+  /// See ``IdentityAdministration``.
+  public func createManagedIdentity(
+    for resource: ResourceID, tenant: TenantID
+  ) async throws(KeyCustodyError) -> PrincipalID {
+    let id = PrincipalID(tenant: tenant, subject: try SubjectID(resource.spelling))
+    try await add(
+      DirectoryRecord(
+        id: id, kind: .managedIdentity, resource: resource, objectID: try environment.random.bytes(16).hexadecimal))
+    return id
+  }
+
+  private func add(_ record: DirectoryRecord) async throws(KeyCustodyError) {
+    guard try await records.create(try Self.key(record.id), record) else {
+      throw KeyCustodyError(
+        .invalidInput, .alreadyExists, "The principal '\(record.id)' exists already.",
+        remedy: "Choose another name, or delete it first.")
+    }
+  }
+
+  /// See ``IdentityAdministration``.
+  public func lookup(_ id: PrincipalID) async throws(KeyCustodyError) -> PrincipalRecord? {
+    try await records.read(try Self.key(id)).map {
+      PrincipalRecord(id: $0.id, kind: $0.kind, resource: $0.resource, isEnabled: $0.isEnabled)
+    }
+  }
+
+  /// See ``IdentityAdministration``.
+  public func setEnabled(_ isEnabled: Bool, _ id: PrincipalID) async throws(KeyCustodyError) {
+    try await change(id) { $0.isEnabled = isEnabled }
+    tell(isEnabled ? .enabled(id) : .disabled(id))
+  }
+
+  /// See ``IdentityAdministration``.
+  public func delete(_ id: PrincipalID) async throws(KeyCustodyError) {
+    if try await records.remove(try Self.key(id)) { tell(.deleted(id)) }
+  }
+
+  /// See ``IdentityAdministration``.
+  public func issueClientSecret(for id: PrincipalID, expires: Timestamp?) async throws(KeyCustodyError) -> String {
+    let secret = "kcs." + (try environment.random.bytes(32).base64URL)
+    let stored = try SecretHash(secret, expires: expires, random: environment.random)
+    let now = environment.time.now()
+    try await change(id) { (record) throws(KeyCustodyError) in
+      record.secrets.removeAll { $0.expires.map { $0 <= now } ?? false }
+      guard record.secrets.count < 8 else {
+        throw KeyCustodyError(
+          .invalidInput, .wrongSize, "The principal '\(id)' has 8 client secrets already.",
+          remedy: "Give secrets an expiry, or make the principal anew.")
+      }
+      record.secrets.append(stored)
+    }
+    return secret
+  }
+
+  /// See ``IdentityAdministration``.
+  public func regenerateAPIKey(_ slot: APIKeySlot, for id: PrincipalID) async throws(KeyCustodyError) -> String {
+    let key = "kck.\(id.tenant).\(id.subject)." + (try environment.random.bytes(32).base64URL)
+    let stored = try SecretHash(key, expires: nil, random: environment.random)
+    try await change(id) { $0.apiKeys[slot.rawValue] = stored }
+    return key
+  }
+
+  /// See ``IdentityAdministration``.
+  public func issueToken(
+    for id: PrincipalID, audience: String, lifetime: Duration
+  ) async throws(KeyCustodyError) -> String {
+    guard (.seconds(1)...(.seconds(86_400))).contains(lifetime) else {
+      throw KeyCustodyError(.invalidInput, .wrongSize, "A token lives from 1 second to 24 hours.")
+    }
+    guard let record = try await records.read(try Self.key(id)) else { throw Self.unknown(id) }
+    guard record.isEnabled else {
+      throw KeyCustodyError(
+        .disabled, .identityOff, "The identity '\(id)' is switched off.",
+        remedy: "Its tenant's administrator can switch it on.")
+    }
+    return try await tokens.issue(for: record, audience: audience, lifetime: lifetime)
+  }
+
+  private func change(
+    _ id: PrincipalID, _ body: (inout DirectoryRecord) throws(KeyCustodyError) -> Void
+  ) async throws(KeyCustodyError) {
+    guard try await records.update(try Self.key(id), body) != nil else { throw Self.unknown(id) }
+  }
+
+  private func tell(_ event: IdentityEvent) {
+    observers.tell(event)
+    broadcaster.send(event)
+  }
+
+  /// One error for an unknown principal, a wrong secret and a switched-off principal.
+  static let rejected = KeyCustodyError(
+    .credentialRejected, .wrongSecret, "The credential was not accepted.",
+    remedy: "Ask the tenant's administrator for a valid one; repeating this one does not help.")
+
+  private static func unknown(_ id: PrincipalID) -> KeyCustodyError {
+    KeyCustodyError(.notFound, .principalUnknown, "There is no principal '\(id)'.", remedy: "Create it first.")
+  }
+
+  private static func key(_ id: PrincipalID) throws(KeyCustodyError) -> RecordKey {
+    try RecordKey("directory/principals/\(id.tenant.folded)/\(id.subject.folded)")
+  }
+
+  /// An API key names its principal: `kck.TENANT.SUBJECT.SECRET`. Only the names are taken out of the secret.
+  private static func principal(namedBy secret: borrowing SecretBytes) -> PrincipalID? {
+    guard secret.count <= 400 else { return nil }
+    let names = secret.withBytes { bytes -> [String] in
+      var parts: [[UInt8]] = [[]]
+      for offset in 0..<bytes.byteCount where parts.count <= 3 {
+        if bytes[offset] == UInt8(ascii: ".") { parts.append([]) } else { parts[parts.count - 1].append(bytes[offset]) }
+      }
+      return parts.prefix(3).map { String(decoding: $0, as: UTF8.self) }
+    }
+    guard names.count == 3, names[0] == "kck" else { return nil }
+    return try? PrincipalID("\(names[1])/\(names[2])")
+  }
+}
+
+extension KeyCustodyError.Reason {
+  /// An identity that is switched off.
+  public static let identityOff = Self("identity-off")
+  /// No such principal.
+  public static let principalUnknown = Self("principal-unknown")
+}
+
+/// What the directory stores of a principal.
+struct DirectoryRecord: Codable, Sendable {
+  var id: PrincipalID
+  var kind: Principal.Kind
+  var resource: ResourceID?
+  /// Tells this principal from an earlier one of the same name, whose tokens may still be about.
+  var objectID: String
+  var isEnabled = true
+  var secrets: [SecretHash] = []
+  var apiKeys: [String: SecretHash] = [:]
+
+  func principal(method: Principal.Method, expires: Timestamp) -> Principal {
+    Principal(id: id, kind: kind, resource: resource, method: method, expires: expires)
+  }
+}
+
+/// A salted SHA-256 of a random secret of 256 bits. A slow hash would guard nothing more: there is nothing to guess.
+struct SecretHash: Codable, Sendable {
+  var salt: String
+  var hash: String
+  var expires: Timestamp?
+
+  init(_ secret: String, expires: Timestamp?, random: any RandomSource) throws(KeyCustodyError) {
+    let salt = try random.bytes(16)
+    self.salt = salt.hexadecimal
+    hash = try Hashing.digest(.sha256, salt, Array(secret.utf8)).hexadecimal
+    self.expires = expires
+  }
+
+  private init(salt: String, hash: String) {
+    self.salt = salt
+    self.hash = hash
+  }
+
+  /// Matches no secret; compared where there is no stored hash.
+  static let nobody = SecretHash(
+    salt: String(repeating: "0", count: 32), hash: String(repeating: "0", count: 64))
+
+  func matches(_ secret: borrowing SecretBytes) throws(KeyCustodyError) -> Bool {
+    let salt = [UInt8](hexadecimal: salt) ?? []
+    let found = try secret.withBytes { (bytes) throws(KeyCustodyError) in
+      try Hashing.digest(.sha256, salt, (0..<bytes.byteCount).map { bytes[$0] })
+    }
+    return constantTimeEqual(found, [UInt8](hexadecimal: hash) ?? [])
+  }
+}
