@@ -1,0 +1,57 @@
+public import KeyCustody
+import Synchronization
+
+/// Backends whose content lives as long as this value: for development, tests, and services that may forget.
+///
+/// The host makes one and passes its ``plugin``. Sections that give the same `name` (default `default`) mean the same
+/// keys and records, for as long as this value or anything opened through it lives: opening anew with the same value is
+/// a restart of the process without its end. Two values share nothing.
+public struct MemoryPlugin: Sendable {
+  private let contents = Contents()
+
+  /// A fresh, empty memory.
+  public init() {}
+
+  /// The plugin `memory`, which reads the one key `name`.
+  public var plugin: Plugin {
+    Plugin(
+      name: MemoryKeys.kind,
+      keyProvider: { [contents] (section, environment) throws(KeyCustodyError) in
+        let name = try section.string("name") ?? "default"
+        return { () throws(KeyCustodyError) in
+          let keys = try contents.keys(name, environment.random)
+          return try await MemoryKeyProvider(keys: keys, environment: environment)
+        }
+      },
+      policyStore: { [contents] (section, environment) throws(KeyCustodyError) in
+        let name = try section.string("name") ?? "default"
+        return { () throws(KeyCustodyError) in
+          MemoryPolicyStore(records: try contents.records(name, environment.random))
+        }
+      })
+  }
+}
+
+/// Keys and records by the name of their section.
+private final class Contents: Sendable {
+  private let allKeys = Mutex<[String: MemoryKeys]>([:])
+  private let allRecords = Mutex<[String: MemoryRecords]>([:])
+
+  func keys(_ name: String, _ random: any RandomSource) throws(KeyCustodyError) -> MemoryKeys {
+    try allKeys.withLock { (all) throws(KeyCustodyError) in
+      if let found = all[name] { return found }
+      let fresh = try MemoryKeys(random: random)
+      all[name] = fresh
+      return fresh
+    }
+  }
+
+  func records(_ name: String, _ random: any RandomSource) throws(KeyCustodyError) -> MemoryRecords {
+    try allRecords.withLock { (all) throws(KeyCustodyError) in
+      if let found = all[name] { return found }
+      let fresh = try MemoryRecords(random: random)
+      all[name] = fresh
+      return fresh
+    }
+  }
+}
