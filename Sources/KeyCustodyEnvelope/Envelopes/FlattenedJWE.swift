@@ -1,0 +1,58 @@
+internal import KeyCustody
+internal import KeyCustodyCrypto
+
+/// JSON Web Encryption with AES-256-GCM (RFC 7516; RFC 7518, section 5.3), whatever wraps the content key.
+enum FlattenedJWE {
+  struct Parts {
+    var encryptedKey: [UInt8]
+    var iv: [UInt8]
+    var ciphertext: [UInt8]
+    var tag: [UInt8]
+  }
+
+  /// Encrypts, with the base64url text of the protected header as additional data (RFC 7516, section 5.1, step 14).
+  static func seal(
+    _ content: borrowing SecretBytes, protected: String, random: any RandomSource,
+    wrap: (borrowing SecretBytes) async throws(KeyCustodyError) -> [UInt8]
+  ) async throws(KeyCustodyError) -> Parts {
+    let contentKey = try random.secret(AES256GCM.keyLength)
+    let iv = try random.bytes(AES256GCM.nonceLength)
+    let aad = Array(protected.utf8)
+    var cipher = try contentKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key) }
+    var sealed: [UInt8] = []
+    try content.withBytes { (content) throws(KeyCustodyError) in
+      try sealed.append(count: content.byteCount + AES256GCM.tagLength) {
+        (output: inout MutableRawSpan) throws(KeyCustodyError) in
+        try cipher.seal(
+          content, nonce: unsafe iv.span.bytes, additionalData: unsafe aad.span.bytes, into: &output)
+      }
+    }
+    let encryptedKey = try await wrap(contentKey)
+    return Parts(
+      encryptedKey: encryptedKey, iv: iv, ciphertext: Array(sealed.dropLast(AES256GCM.tagLength)),
+      tag: sealed.suffix(AES256GCM.tagLength))
+  }
+
+  /// Decrypts.
+  ///
+  /// - Throws: `integrityFailure` (`not-authentic`); what `unwrap` throws.
+  static func open(
+    _ parts: Parts, protected: String,
+    unwrap: ([UInt8]) async throws(KeyCustodyError) -> SecretBytes
+  ) async throws(KeyCustodyError) -> SecretBytes {
+    guard parts.iv.count == AES256GCM.nonceLength, parts.tag.count == AES256GCM.tagLength else {
+      throw notAuthentic("The key envelope")
+    }
+    let contentKey = try await unwrap(parts.encryptedKey)
+    guard contentKey.count == AES256GCM.keyLength else { throw notAuthentic("The key envelope") }
+    let aad = Array(protected.utf8)
+    let sealed = parts.ciphertext + parts.tag
+    var cipher = try contentKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key) }
+    return try SecretBytes(count: parts.ciphertext.count) { (content: inout MutableRawSpan) throws(KeyCustodyError) in
+      let isAuthentic = cipher.open(
+        unsafe sealed.span.bytes, nonce: unsafe parts.iv.span.bytes, additionalData: unsafe aad.span.bytes,
+        into: &content)
+      guard isAuthentic else { throw notAuthentic("The key envelope") }
+    }
+  }
+}

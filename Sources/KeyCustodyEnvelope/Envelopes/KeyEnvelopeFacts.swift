@@ -1,0 +1,66 @@
+public import KeyCustody
+
+/// What a key envelope is for.
+///
+/// All of it stands in the envelope's protected header, and none of it is taken from there: the reader brings it from
+/// the binding of the resource.
+public struct KeyEnvelopeFacts: Sendable, Hashable {
+  /// The full URI of the KEK's version.
+  public var kid: String
+  /// How the KEK wraps.
+  public var algorithm: WrapAlgorithm
+  /// The resource.
+  public var resource: ResourceID
+  /// The layer.
+  public var layer: Layer
+  /// What the root key is for.
+  public var group: RootKeyGroup
+  /// Counts the root keys of one resource, layer and group.
+  public var epoch: Int
+
+  /// States the facts.
+  public init(
+    kid: String, algorithm: WrapAlgorithm, resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int
+  ) {
+    self.kid = kid
+    self.algorithm = algorithm
+    self.resource = resource
+    self.layer = layer
+    self.group = group
+    self.epoch = epoch
+  }
+
+  /// The protected header's members in their order, each with the JSON of its value.
+  var members: [(name: String, json: String)] {
+    get throws(KeyCustodyError) {
+      [
+        ("alg", try Self.quoted(algorithm.rawValue)), ("enc", "\"A256GCM\""), ("kid", try Self.quoted(kid)),
+        ("kc-res", try Self.quoted(resource.folded)), ("kc-layer", try Self.quoted(layer.rawValue)),
+        ("kc-group", try Self.quoted(group.rawValue)), ("kc-epoch", String(epoch)),
+      ]
+    }
+  }
+
+  /// The protected header: JSON in ASCII without white space, its members always in the same order.
+  var protectedHeader: [UInt8] {
+    get throws(KeyCustodyError) {
+      let text = try members.map { "\"\($0.name)\":\($0.json)" }.joined(separator: ",")
+      return Array("{\(text)}".utf8)
+    }
+  }
+
+  /// A JSON string.
+  ///
+  /// What would need escaping has no place in a key's address or an algorithm's name.
+  private static func quoted(_ text: String) throws(KeyCustodyError) -> String {
+    let isPlain = text.utf8.allSatisfy {
+      $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+    }
+    guard isPlain, (1...1024).contains(text.utf8.count) else {
+      throw KeyCustodyError(
+        .invalidInput, .malformed, "A key's address or algorithm has characters that can't stand in an envelope.",
+        remedy: "Use 1 to 1,024 printable ASCII characters without spaces, quotes and backslashes.")
+    }
+    return "\"\(text)\""
+  }
+}
