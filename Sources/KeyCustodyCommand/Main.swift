@@ -1,7 +1,32 @@
 #if CommandLine
+  import ArgumentParser
+
   @main
-  struct Main {
-    static func main() async {}
+  struct Main: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "keycustody",
+      abstract: "Data encrypted under keys that the customer holds: rotate them, watch them, cut the service off.",
+      version: version,
+      subcommands: [
+        TourCommand.self, SealCommand.self, OpenCommand.self, ResourceCommand.self, VaultCommand.self,
+        KeyCommand.self, PolicyCommand.self, DoctorCommand.self,
+      ])
+
+    static let version = "0.1.0"
+
+    static func main() async {
+      Process.hardenAgainstDumps()
+      do {
+        var command = try parseAsRoot()
+        if var asynchronous = command as? any AsyncParsableCommand {
+          try await asynchronous.run()
+        } else {
+          try command.run()
+        }
+      } catch {
+        Self.exit(withError: error)
+      }
+    }
   }
 #else
   @main

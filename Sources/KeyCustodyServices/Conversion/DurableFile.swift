@@ -1,0 +1,115 @@
+import KeyCustody
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Files that are whole or not there: written beside, brought to the disk, then put in place. Blocks.
+enum DurableFile {
+  static func read(_ path: String) throws(KeyCustodyError) -> [UInt8] {
+    let (bytes, _) = try head(path, Int.max)
+    return bytes
+  }
+
+  /// The first bytes of a file, and its size.
+  static func head(_ path: String, _ limit: Int) throws(KeyCustodyError) -> ([UInt8], Int64) {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard descriptor >= 0 else { throw failure("open", path) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard unsafe fstat(descriptor, &status) == 0 else { throw failure("fstat", path) }
+    let count = min(Int(status.st_size), limit)
+    var done = 0
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      while done < count {
+        let got = unsafe pread(descriptor, buffer.baseAddress.map { unsafe $0 + done }, count - done, off_t(done))
+        if got < 0 && errno == EINTR { continue }
+        guard got > 0 else { break }
+        done += got
+      }
+      initialized = done
+    }
+    guard done == count else { throw failure("read", path) }
+    return (bytes, Int64(status.st_size))
+  }
+
+  /// Replaces a file by a whole new one, on the disk when this returns.
+  static func replace(_ path: String, with bytes: [UInt8]) throws(KeyCustodyError) {
+    let temporary = path + ".new"
+    let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard descriptor >= 0 else { throw failure("open", temporary) }
+    var isWritten = true
+    unsafe bytes.withUnsafeBytes { buffer in
+      var done = 0
+      while done < buffer.count {
+        let wrote = unsafe write(descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done)
+        if wrote < 0 && errno == EINTR { continue }
+        guard wrote > 0 else { return isWritten = false }
+        done += wrote
+      }
+    }
+    isWritten = isWritten && fsync(descriptor) == 0
+    isWritten = close(descriptor) == 0 && isWritten
+    guard isWritten, unsafe rename(temporary, path) == 0 else {
+      let error = failure("write", path)
+      unsafe unlink(temporary)
+      throw error
+    }
+    try synchronizeFolder(of: path)
+  }
+
+  static func remove(_ path: String) throws(KeyCustodyError) {
+    guard unsafe unlink(path) == 0 || errno == ENOENT else { throw failure("unlink", path) }
+    try synchronizeFolder(of: path)
+  }
+
+  /// Makes a folder for this user alone, if it is missing.
+  static func makeFolder(_ path: String) throws(KeyCustodyError) {
+    guard unsafe mkdir(path, 0o700) != 0 else { return try synchronizeFolder(of: path) }
+    guard errno == EEXIST else { throw failure("mkdir", path) }
+  }
+
+  /// The names in a folder; none where there is no folder.
+  static func list(_ path: String) throws(KeyCustodyError) -> [String] {
+    guard let folder = unsafe opendir(path) else {
+      if errno == ENOENT { return [] }
+      throw failure("opendir", path)
+    }
+    defer { unsafe closedir(folder) }
+    var names: [String] = []
+    while let entry = unsafe readdir(folder) {
+      names.append(
+        unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+          unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+        })
+    }
+    return names
+  }
+
+  private static func synchronizeFolder(of path: String) throws(KeyCustodyError) {
+    let cut = path.lastIndex(of: "/") ?? path.startIndex
+    let folder = cut == path.startIndex ? (path.hasPrefix("/") ? "/" : ".") : String(path[..<cut])
+    let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure("open", folder) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw failure("fsync", folder) }
+  }
+
+  private static func failure(_ function: String, _ path: String) -> KeyCustodyError {
+    let code = errno
+    return switch code {
+    case ENOENT:
+      KeyCustodyError(.notFound, .unreachable, "There is no file '\(path)'.", diagnostic: "\(function) errno \(code)")
+    case EACCES, EPERM, EROFS:
+      KeyCustodyError(
+        .denied, .unreachable, "The file '\(path)' may not be used by this process.",
+        remedy: "Its owner can change its permissions.", diagnostic: "\(function) errno \(code)")
+    default:
+      KeyCustodyError(
+        .unavailable, .unreachable, "The file '\(path)' can't be read or written.",
+        remedy: "Look at the disk: is it full, or gone?", diagnostic: "\(function) errno \(code)")
+    }
+  }
+}

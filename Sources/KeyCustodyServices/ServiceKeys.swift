@@ -1,0 +1,205 @@
+import KeyCustody
+import KeyCustodyEnvelope
+import KeyCustodyVault
+
+/// The service's own KEKs: in a vault of its own that only its own principal can use (SEMANTICS E12).
+enum ServiceKeys {
+  static let vaultName = "key-custody-service"
+
+  /// One KEK for each layer, so that the layers stay independent while both are the service's.
+  static func keyName(_ layer: Layer) throws(KeyCustodyError) -> KeyName { try KeyName("\(layer.rawValue)-layer") }
+}
+
+extension KeyCustody {
+  /// Makes the service's principal, vault, rule and KEKs where they are missing.
+  func prepareServiceKeys(_ settings: HostSettings) async throws(KeyCustodyError) {
+    if try await identities.lookup(servicePrincipal) == nil {
+      do throws(KeyCustodyError) { try await identities.create(servicePrincipal, kind: .servicePrincipal) } catch {
+        guard error.reason == .alreadyExists else { throw error }
+      }
+    }
+    let vault = try VaultName(ServiceKeys.vaultName)
+    if try await vaults.definition(vault) == nil {
+      let definition = VaultDefinition(
+        name: vault, tenant: settings.tenant, region: settings.region, keyProvider: settings.keyProvider,
+        purgeProtection: true)
+      do throws(KeyCustodyError) { try await vaults.create(definition) } catch {
+        guard error.reason == .alreadyExists else { throw error }
+      }
+    }
+    let rule = AccessRule(
+      name: "service", principal: servicePrincipal, keys: [.get, .list, .create, .rotate, .wrapKey, .unwrapKey])
+    if try await !vaults.policy(of: vault).rules.contains(rule) { try await vaults.setRule(rule, in: vault) }
+    let caller = try await principal(servicePrincipal)
+    for layer in Layer.allCases {
+      let uri = vaults.uri(vault, try ServiceKeys.keyName(layer))
+      let context = CallContext(purpose: .administration, principal: servicePrincipal)
+      do throws(KeyCustodyError) { _ = try await vaults.key(uri, as: caller, context: context) } catch {
+        guard error.code == .notFound else { throw error }
+        let type = try await serviceKeyType(settings, vault)
+        _ = try await vaults.createKey(uri, type: type, role: .wrapping, as: caller, context: context)
+      }
+    }
+  }
+
+  private func serviceKeyType(_ settings: HostSettings, _ vault: VaultName) async throws(KeyCustodyError) -> KeyType {
+    if let type = settings.keyType { return type }
+    let capabilities = try await vaults.capabilities(of: vault)
+    let types: [KeyType] = [.aes(bits: 256), .rsa(bits: 3072), .rsa(bits: 2048)]
+    return types.first { capabilities.offers(.generate($0)) && capabilities.preferredWrapAlgorithm(for: $0) != nil }
+      ?? .aes(bits: 256)
+  }
+
+  /// A new root key under the service's KEK of that layer.
+  func newServiceRootKey(
+    _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int
+  ) async throws(KeyCustodyError) -> RootKeyRecord {
+    let vault = try VaultName(ServiceKeys.vaultName)
+    return try await newRootKey(
+      resource, layer: layer, group: group, epoch: epoch, kek: vaults.uri(vault, try ServiceKeys.keyName(layer)),
+      holder: servicePrincipal, isCustomerManaged: false)
+  }
+
+  /// A new root key under a KEK (its newest version unless the address names one), proven by a real unwrap.
+  func newRootKey(
+    _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int, kek: KeyURI, holder: PrincipalID,
+    isCustomerManaged: Bool
+  ) async throws(KeyCustodyError) -> RootKeyRecord {
+    let material = try RootKey.generateMaterial(random: environment.random)
+    return try await wrap(
+      material, resource, layer: layer, group: group, epoch: epoch, kek: kek, holder: holder,
+      isCustomerManaged: isCustomerManaged)
+  }
+
+  /// Wraps root-key material under a KEK, then unwraps it again and compares: what is recorded is known to open.
+  func wrap(
+    _ material: borrowing SecretBytes, _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int,
+    kek: KeyURI, holder: PrincipalID, isCustomerManaged: Bool
+  ) async throws(KeyCustodyError) -> RootKeyRecord {
+    let caller = try await principal(holder)
+    let context = context(of: resource, holder: holder)
+    let key = try await vaults.key(kek, as: caller, context: context)
+    guard let version = kek.version ?? key.newest?.version,
+      let algorithm = try await vaults.capabilities(of: try kek.vault).preferredWrapAlgorithm(for: key.type)
+    else {
+      throw KeyCustodyError(
+        .unsupported, .notOffered, "The provider behind '\(kek)' can't unwrap with a key of type \(key.type).",
+        remedy: "Use a key of a type that 'keycustody doctor' lists under 'unwrap'.")
+    }
+    let full = kek.with(version: version)
+    let proof = try RootKey(material: material)
+    let facts = KeyEnvelopeFacts(
+      kid: full.description, algorithm: algorithm, resource: resource, layer: layer, group: group, epoch: epoch)
+    let envelope = try await KeyEnvelope.seal(material, facts: facts, random: environment.random) {
+      (secret: borrowing SecretBytes) async throws(KeyCustodyError) -> [UInt8] in
+      try await vaults.wrap(secret, with: full, algorithm: algorithm, as: caller, context: context).bytes
+    }
+    let record = RootKeyRecord(
+      id: proof.id, commitment: proof.commitment.hexadecimal, layer: layer, group: group, epoch: epoch, kek: full,
+      algorithm: algorithm, holder: holder, isCustomerManaged: isCustomerManaged, envelope: envelope, isPrimary: true,
+      created: environment.time.now())
+    proof.destroy()
+    try await unwrap(record, of: resource).destroy()
+    return record
+  }
+
+  /// Unwraps a root key, as the principal that holds it, and checks that it is the one that was recorded.
+  func unwrap(_ record: RootKeyRecord, of resource: ResourceID) async throws(KeyCustodyError) -> RootKey {
+    let material = try await unwrapMaterial(record, of: resource)
+    return try RootKey(material: material)
+  }
+
+  /// The material itself, for wrapping it anew.
+  func unwrapMaterial(_ record: RootKeyRecord, of resource: ResourceID) async throws(KeyCustodyError) -> SecretBytes {
+    let caller = try await principal(record.holder)
+    let context = context(of: resource, holder: record.holder)
+    let material = try await record.envelope.open(expecting: record.facts(resource)) {
+      (wrapped) async throws(KeyCustodyError) -> SecretBytes in
+      try await vaults.unwrap(
+        wrapped, with: record.kek, algorithm: record.algorithm, validity: record.isCustomerManaged ? .strict : .wire,
+        as: caller, context: context)
+    }
+    let key = try RootKey(material: material)
+    defer { key.destroy() }
+    guard key.commitment.hexadecimal == record.commitment else {
+      throw KeyCustodyError(
+        .integrityFailure, .commitmentMismatch,
+        "The root key of '\(resource)' that '\(record.kek)' unwrapped is not the one that was recorded.",
+        remedy: "Restore the resource's record; somebody replaced the wrapped key.")
+    }
+    return material
+  }
+
+  /// A principal, authenticated anew by a token of its own, as every caller of a vault is (SEMANTICS I1, I3).
+  func principal(_ id: PrincipalID) async throws(KeyCustodyError) -> Principal {
+    let token: String
+    do throws(KeyCustodyError) {
+      token = try await identities.issueToken(for: id, audience: audience, lifetime: .seconds(300))
+    } catch {
+      guard error.code == .notFound else { throw error }
+      throw KeyCustodyError(
+        .denied, .identityOff, "The identity '\(id)' does not exist any more.",
+        remedy: "Switch the resource's identity on again and grant it access.")
+    }
+    return try await identities.authenticate(.token(token), audience: audience)
+  }
+
+  private func context(of resource: ResourceID, holder: PrincipalID) -> CallContext {
+    CallContext(purpose: .resource, principal: holder, onBehalfOf: servicePrincipal, resource: resource)
+  }
+}
+
+/// The root keys of one resource, by lease: what sealing and opening look keys up in.
+struct ResourceKeys: RootKeySource {
+  weak var custody: KeyCustody?
+  let resource: ResourceID
+
+  func rootKey(_ id: RootKeyID, layer: Layer) async throws(KeyCustodyError) -> RootKey {
+    try await rootKey(id, layer: Optional(layer))
+  }
+
+  /// A key of this resource, and of no other, for use now.
+  func rootKey(_ id: RootKeyID, layer: Layer?) async throws(KeyCustodyError) -> RootKey {
+    guard let custody else {
+      throw KeyCustodyError(.unavailable, .closed, "This deployment of KeyCustody was closed.")
+    }
+    var record = try await custody.record(resource)
+    if !record.rootKeys.contains(where: { $0.id == id }) { record = try await custody.record(resource, refresh: true) }
+    guard let key = record.rootKeys.first(where: { $0.id == id && (layer == nil || $0.layer == layer) }) else {
+      throw KeyCustodyError(
+        .integrityFailure, .unknownRootKey, "This was not sealed for the resource '\(resource)', or its key is gone.",
+        remedy: "Open it with the resource that it was sealed for.")
+    }
+    return try await custody.lease(key, of: record)
+  }
+}
+
+extension KeyCustody {
+  /// A living lease on a root key, asked for where there is none.
+  func lease(_ key: RootKeyRecord, of record: ResourceRecord) async throws(KeyCustodyError) -> RootKey {
+    switch leases.find(key.id) {
+    case .living(let found, let renew):
+      if renew {
+        Task { [weak self] in
+          guard let self else { return }
+          _ = try? await leases.acquire(key, of: record.id, isRenewal: true) { () throws(KeyCustodyError) in
+            try await self.unwrap(key, of: record.id)
+          }
+        }
+      }
+      return found
+    case .none:
+      do throws(KeyCustodyError) {
+        return try await leases.acquire(key, of: record.id) { () throws(KeyCustodyError) in
+          try await self.unwrap(key, of: record.id)
+        }
+      } catch {
+        guard key.isCustomerManaged, [.denied, .disabled, .notFound].contains(error.code) else { throw error }
+        throw KeyCustodyError(
+          error.code, error.reason,
+          "The resource '\(record.id)' is suspended: its customer's key can't be used. \(error.message)",
+          remedy: error.remedy, diagnostic: error.diagnostic)
+      }
+    }
+  }
+}
