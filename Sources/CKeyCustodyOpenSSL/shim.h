@@ -16,8 +16,15 @@
 #include <openssl/x509.h>
 
 // Composite macros that Swift does not import.
-static const int kc_keypair_selection = EVP_PKEY_KEYPAIR;
 static const int kc_rsa_pss_saltlen_digest = RSA_PSS_SALTLEN_DIGEST;
+
+// Encoders and decoders keep the pointers they are given: a string that Swift lends for one call would dangle.
+static inline OSSL_ENCODER_CTX *kc_new_pkcs8_encoder(const EVP_PKEY *key) {
+  return OSSL_ENCODER_CTX_new_for_pkey(key, EVP_PKEY_KEYPAIR, "DER", "PrivateKeyInfo", NULL);
+}
+static inline OSSL_DECODER_CTX *kc_new_pkcs8_decoder(EVP_PKEY **key, OSSL_LIB_CTX *context) {
+  return OSSL_DECODER_CTX_new_for_pkey(key, "DER", "PrivateKeyInfo", NULL, EVP_PKEY_KEYPAIR, context, NULL);
+}
 
 // OpenSSL's constant-time OAEP decoding of an already decrypted block (RFC 8017, section 7.1.2, step 3). Deprecated in
 // 3.0 with no successor for blocks that another device decrypted.

@@ -84,16 +84,17 @@ package final class SoftwareKey: @unchecked Sendable {
   }
 
   private static func decodePKCS8(_ bytes: borrowing SecretBytes, _ key: inout OpaquePointer?) -> Bool {
-    guard bytes.count > 0,
-      let decoder = unsafe OSSL_DECODER_CTX_new_for_pkey(
-        &key, "DER", "PrivateKeyInfo", nil, kc_keypair_selection, OpenSSLLibrary.shared.context, nil)
-    else { return false }
-    defer { unsafe OSSL_DECODER_CTX_free(decoder) }
-    return bytes.withBytes { bytes in
-      unsafe bytes.withUnsafeBytes { bytes in
-        var cursor = unsafe bytes.octets
-        var left = bytes.count
-        return unsafe OSSL_DECODER_from_data(decoder, &cursor, &left) == 1 && left == 0
+    guard bytes.count > 0 else { return false }
+    // The decoder keeps the address of the result until it is freed.
+    return unsafe withUnsafeMutablePointer(to: &key) { key in
+      guard let decoder = unsafe kc_new_pkcs8_decoder(key, OpenSSLLibrary.shared.context) else { return false }
+      defer { unsafe OSSL_DECODER_CTX_free(decoder) }
+      return bytes.withBytes { bytes in
+        unsafe bytes.withUnsafeBytes { bytes in
+          var cursor = unsafe bytes.octets
+          var left = bytes.count
+          return unsafe OSSL_DECODER_from_data(decoder, &cursor, &left) == 1 && left == 0
+        }
       }
     }
   }
@@ -110,8 +111,7 @@ package final class SoftwareKey: @unchecked Sendable {
   /// The material, for a provider that stores it encrypted: PKCS#8 DER, or the bare bytes of an AES key.
   package func serialized() throws(KeyCustodyError) -> SecretBytes {
     guard let key = unsafe key else { return bytes.copy() }
-    guard let encoder = unsafe OSSL_ENCODER_CTX_new_for_pkey(key, kc_keypair_selection, "DER", "PrivateKeyInfo", nil)
-    else { throw openSSLFault("OSSL_ENCODER_CTX_new_for_pkey") }
+    guard let encoder = unsafe kc_new_pkcs8_encoder(key) else { throw openSSLFault("OSSL_ENCODER_CTX_new_for_pkey") }
     defer { unsafe OSSL_ENCODER_CTX_free(encoder) }
     var data: UnsafeMutablePointer<UInt8>?
     var count = 0
