@@ -1,10 +1,17 @@
 internal import KeyCustody
 
 extension [UInt8] {
+  /// Makes room for more bytes, in steps that double, so that filling an array bit by bit stays linear.
+  mutating func reserve(_ additional: Int) {
+    let needed = count + additional
+    if capacity < needed { reserveCapacity(Swift.max(needed, 2 * capacity)) }
+  }
+
   /// Appends `count` bytes that `body` writes in place; appends nothing when it throws.
   mutating func append(
     count: Int, writing body: (inout MutableRawSpan) throws(KeyCustodyError) -> Void
   ) throws(KeyCustodyError) {
+    reserve(count)
     try append(addingCapacity: count) { (output: inout OutputSpan<UInt8>) throws(KeyCustodyError) in
       try unsafe output.withUnsafeMutableBufferPointer { (buffer, initialized) throws(KeyCustodyError) in
         let free = unsafe UnsafeMutableRawBufferPointer(buffer)[initialized..<(initialized + count)]
@@ -17,6 +24,7 @@ extension [UInt8] {
 
   /// Appends a copy of lent bytes.
   mutating func append(copying source: RawSpan) {
+    reserve(source.byteCount)
     append(addingCapacity: source.byteCount) { (output: inout OutputSpan<UInt8>) in
       unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
         let free = unsafe UnsafeMutableRawBufferPointer(buffer)[initialized..<(initialized + source.byteCount)]

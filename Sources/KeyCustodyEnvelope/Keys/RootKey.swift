@@ -28,7 +28,7 @@ public final class RootKey: Sendable {
   /// Takes an unwrapped root key into use; the caller's bytes are no longer needed afterwards.
   ///
   /// - Throws: `integrityFailure` (`wrong-size`) unless there are 32 bytes.
-  public init(material: borrowing SecretBytes) throws(KeyCustodyError) {
+  public convenience init(material: borrowing SecretBytes) throws(KeyCustodyError) {
     guard material.count == Self.materialLength else {
       throw KeyCustodyError(
         .integrityFailure, .wrongSize, "A root key has \(Self.materialLength) bytes, not \(material.count).")
@@ -36,7 +36,12 @@ public final class RootKey: Sendable {
     let object = try Self.derive("object", material)
     let record = try Self.derive("record", material)
     let bound = try Self.derive("commitment", material)
-    commitment = bound.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
+    self.init(
+      object: object, record: record, commitment: bound.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } })
+  }
+
+  init(object: consuming SecretBytes, record: consuming SecretBytes, commitment: [UInt8]) {
+    self.commitment = commitment
     id = RootKeyID(commitment: commitment)
     derived = Mutex(Derived(object: object, records: RecordCiphers(material: record)))
   }
@@ -137,6 +142,9 @@ extension RootKey {
     }
     return cipher
   }
+
+  /// How many objects' ciphers would be cleared with this key now.
+  var registeredCipherCount: Int { objectCiphers.withLock { $0.count } }
 
   func forget(_ cipher: ObjectIdentifier) { objectCiphers.withLock { _ = $0.removeValue(forKey: cipher) } }
 }

@@ -121,7 +121,8 @@ extension TwoLayers {
     while true {
       let key = try await source.rootKey(header.rootKey, layer: layer)
       do throws(KeyCustodyError) {
-        return try await ObjectLayerReader(over: bytes, key: key, source: source, layer: layer, context: context)
+        return try await ObjectLayerReader(
+          over: bytes, key: key, source: source, layer: layer, context: context.encoded(for: layer, header: header))
       } catch {
         guard error.reason == .leaseEnded, attempt < maximumRenewals else { throw error }
         attempt += 1

@@ -7,8 +7,7 @@ internal import KeyCustodyCrypto
 /// object before then unless a prefix is of use. After an error of integrity every later call throws it again.
 public struct ObjectLayerOpener: ~Copyable {
   private var key: RootKey
-  private let layer: Layer
-  private let context: SealingContext
+  private let context: [UInt8]
   private var cipher: ObjectCipher?
   private var salt: [UInt8] = []
   /// The start of the prelude, or of the next chunk.
@@ -22,8 +21,11 @@ public struct ObjectLayerOpener: ~Copyable {
 
   /// Begins; the first 68 bytes say whether key and context fit.
   public init(key: RootKey, layer: Layer, context: SealingContext) {
+    self.init(key: key, context: context.encoded(for: layer, header: SealedHeader(kind: .object, rootKey: key.id)))
+  }
+
+  init(key: RootKey, context: [UInt8]) {
     self.key = key
-    self.layer = layer
     self.context = context
   }
 
@@ -34,12 +36,8 @@ public struct ObjectLayerOpener: ~Copyable {
   mutating func renew(_ key: RootKey) throws(KeyCustodyError) {
     guard key !== self.key else { return }
     try requireSame(key, self.key)
-    if cipher != nil { cipher = try key.objectCipher(salt: salt, context: encodedContext) }
+    if cipher != nil { cipher = try key.objectCipher(salt: salt, context: context) }
     self.key = key
-  }
-
-  private var encodedContext: [UInt8] {
-    context.encoded(for: layer, header: SealedHeader(kind: .object, rootKey: key.id))
   }
 
   /// Opens more, appending the content of whole chunks to `output`.
@@ -102,7 +100,7 @@ public struct ObjectLayerOpener: ~Copyable {
       consumed += Int64(taken)
       return taken
     }
-    (cipher, salt) = try readPrelude(prelude, key: key, layer: layer, context: context)
+    (cipher, salt) = try readPrelude(prelude, key: key, context: context)
     partial = []
     consumed += Int64(taken)
     return taken
@@ -123,7 +121,7 @@ public struct ObjectLayerOpener: ~Copyable {
     self.partial = []
     do throws(KeyCustodyError) {
       try cipher.withChunks { (chunks) throws(KeyCustodyError) in
-        output.reserveCapacity(output.count + (whole + 1) * Cobblestone.chunkLength)
+        output.reserve((whole + 1) * Cobblestone.chunkLength)
         if head > 0 {
           partial.append(copying: sealed.extracting(0..<head))
           try chunks.open(unsafe partial.span.bytes, index: index, into: &output)
@@ -156,13 +154,13 @@ public struct ObjectLayerOpener: ~Copyable {
 
 /// Checks the first 68 bytes of an object's layer and makes its cipher.
 func readPrelude(
-  _ prelude: [UInt8], key: RootKey, layer: Layer, context: SealingContext
+  _ prelude: [UInt8], key: RootKey, context: [UInt8]
 ) throws(KeyCustodyError) -> (cipher: ObjectCipher, salt: [UInt8]) {
-  let header = try SealedHeader(parsing: prelude, kind: .object, key: key)
+  _ = try SealedHeader(parsing: prelude, kind: .object, key: key)
   guard prelude.count == Cobblestone.preludeLength else { throw truncated("The sealed object") }
   let saltEnd = SealedHeader.length + Cobblestone.saltLength
   let salt = Array(prelude[SealedHeader.length..<saltEnd])
-  let cipher = try key.objectCipher(salt: salt, context: context.encoded(for: layer, header: header))
+  let cipher = try key.objectCipher(salt: salt, context: context)
   guard constantTimeEqual(cipher.commitment, Array(prelude[saltEnd...])) else {
     throw notAuthentic("The sealed object")
   }

@@ -19,21 +19,21 @@ public struct ObjectLayerReader: RandomAccessBytes {
   public init(
     over base: any RandomAccessBytes, key: RootKey, layer: Layer, context: SealingContext
   ) async throws(KeyCustodyError) {
-    try await self.init(over: base, key: key, source: nil, layer: layer, context: context)
+    let encoded = context.encoded(for: layer, header: SealedHeader(kind: .object, rootKey: key.id))
+    try await self.init(over: base, key: key, source: nil, layer: layer, context: encoded)
   }
 
   /// Opens a layer; with a source, every read asks it for the key again.
   init(
     over base: any RandomAccessBytes, key: RootKey, source: (any RootKeySource)?, layer: Layer,
-    context: SealingContext
+    context: [UInt8]
   ) async throws(KeyCustodyError) {
     let prelude = try await base.read(at: 0, count: Cobblestone.preludeLength)
-    let (cipher, salt) = try readPrelude(prelude, key: key, layer: layer, context: context)
+    let (cipher, salt) = try readPrelude(prelude, key: key, context: context)
     guard let size = Cobblestone.contentLength(sealed: base.size) else { throw truncated("The sealed object") }
     self.base = base
     self.size = size
-    let encoded = context.encoded(for: layer, header: SealedHeader(kind: .object, rootKey: key.id))
-    lease = ReaderLease(key: key, cipher: cipher, salt: salt, context: encoded, source: source, layer: layer)
+    lease = ReaderLease(key: key, cipher: cipher, salt: salt, context: context, source: source, layer: layer)
     // The last chunk is shorter than the others and stands at its own index, which nothing but the true end has.
     _ = try await open(chunks: size / Int64(Cobblestone.chunkLength), count: 1)
   }

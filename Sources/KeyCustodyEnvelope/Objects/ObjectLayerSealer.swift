@@ -25,9 +25,14 @@ public struct ObjectLayerSealer: ~Copyable {
   public init(
     key: RootKey, layer: Layer, context: SealingContext, random: any RandomSource
   ) throws(KeyCustodyError) {
+    try self.init(
+      key: key, context: context.encoded(for: layer, header: SealedHeader(kind: .object, rootKey: key.id)),
+      random: random)
+  }
+
+  init(key: RootKey, context: [UInt8], random: any RandomSource) throws(KeyCustodyError) {
     let header = SealedHeader(kind: .object, rootKey: key.id)
     let salt = try random.bytes(Cobblestone.saltLength)
-    let context = context.encoded(for: layer, header: header)
     let cipher = try key.objectCipher(salt: salt, context: context)
     self.key = key
     self.cipher = cipher
@@ -65,9 +70,7 @@ public struct ObjectLayerSealer: ~Copyable {
   /// - Throws: as ``update(_:into:)``.
   public mutating func finish(into output: inout [UInt8]) throws(KeyCustodyError) {
     try requireOpen()
-    let count = partial.count
     let index = self.index
-    output.reserveCapacity(output.count + prelude.count + count + Cobblestone.sealedChunkLength)
     var sealed: [UInt8] = []
     try cipher.withChunks { [partial] (chunks) throws(KeyCustodyError) in
       try chunks.seal(unsafe partial.span.bytes, index: index, into: &sealed)
@@ -99,7 +102,7 @@ public struct ObjectLayerSealer: ~Copyable {
     (self.partial, self.prelude) = ([], [])
     do throws(KeyCustodyError) {
       try cipher.withChunks { (chunks) throws(KeyCustodyError) in
-        output.reserveCapacity(output.count + prelude.count + (whole + 1) * Cobblestone.sealedChunkLength)
+        output.reserve(prelude.count + (whole + 1) * Cobblestone.sealedChunkLength)
         output += prelude
         prelude = []
         if head > 0 {
