@@ -106,7 +106,6 @@ let package = Package(
         "KeyCustody", "KeyCustodyEnvelope", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyMemory",
         "KeyCustodyFile", "KeyCustodyPKCS11", "KeyCustodyTesting", "KeyCustodyTestSupport",
       ]),
-    .testTarget(name: "KeyCustodyCommandTests", dependencies: ["KeyCustodyTestSupport"]),
     .testTarget(name: "TidyTests"),
   ],
   swiftLanguageModes: [.v6]

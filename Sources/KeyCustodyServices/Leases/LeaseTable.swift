@@ -21,7 +21,8 @@ final class LeaseTable: Sendable {
     var leases: [RootKeyID: Lease] = [:]
     /// Grows with every change that may have taken access away.
     var generation: UInt64 = 0
-    var waiting: [RootKeyID: [CheckedContinuation<Void, Never>]] = [:]
+    /// Those who wait for somebody else's attempt, and share its failure.
+    var waiting: [RootKeyID: [CheckedContinuation<KeyCustodyError?, Never>]] = [:]
     var isClosed = false
     var sweeper: Task<Void, Never>?
   }
@@ -63,17 +64,41 @@ final class LeaseTable: Sendable {
     unwrap: () async throws(KeyCustodyError) -> RootKey
   ) async throws(KeyCustodyError) -> RootKey {
     let id = record.id
-    while !isRenewal {
-      if case .living(let key, _) = find(id), duration > .zero { return key }
-      if await takeTurn(id) { break }
+    guard !isRenewal else { return try await attempt(record, of: resource, unwrap) }
+    while true {
+      if duration > .zero, case .living(let key, _) = find(id) { return key }
+      switch await takeTurn(id) {
+      case .mine: break
+      case .done: continue
+      case .failed(let error):
+        if duration > .zero { throw error }
+        continue
+      }
+      let before = state.withLock { $0.generation }
+      do throws(KeyCustodyError) {
+        let key = try await attempt(record, of: resource, unwrap)
+        endTurn(id, sharing: nil)
+        return key
+      } catch {
+        // Who came after a change must not be told what was found before it.
+        endTurn(id, sharing: state.withLock { $0.generation } == before ? error : nil)
+        throw error
+      }
     }
-    defer { if !isRenewal { endTurn(id) } }
+  }
+
+  private func attempt(
+    _ record: RootKeyRecord, of resource: ResourceID, _ unwrap: () async throws(KeyCustodyError) -> RootKey
+  ) async throws(KeyCustodyError) -> RootKey {
     for _ in 0..<16 {
-      let generation = state.withLock { $0.generation }
+      let (generation, isClosed) = state.withLock { ($0.generation, $0.isClosed) }
+      guard !isClosed else {
+        throw KeyCustodyError(.unavailable, .closed, "This deployment of KeyCustody was closed.")
+      }
       let start = time.running()
       let key: RootKey
       do throws(KeyCustodyError) { key = try await unwrap() } catch {
-        settle(id, after: error)
+        settle(record.id, after: error)
         throw error
       }
       if let granted = grant(record, of: resource, key, from: start, seen: generation) { return granted }
@@ -115,26 +140,32 @@ final class LeaseTable: Sendable {
     }
   }
 
-  private func takeTurn(_ id: RootKeyID) async -> Bool {
+  private enum Turn {
+    case mine
+    case done
+    case failed(KeyCustodyError)
+  }
+
+  private func takeTurn(_ id: RootKeyID) async -> Turn {
     let isMine = state.withLock { state -> Bool in
       guard state.waiting[id] == nil else { return false }
       state.waiting[id] = []
       return true
     }
-    if isMine { return true }
-    await withCheckedContinuation { continuation in
+    if isMine { return .mine }
+    let error = await withCheckedContinuation { (continuation: CheckedContinuation<KeyCustodyError?, Never>) in
       let isOver = state.withLock { state -> Bool in
         guard state.waiting[id] != nil else { return true }
         state.waiting[id]?.append(continuation)
         return false
       }
-      if isOver { continuation.resume() }
+      if isOver { continuation.resume(returning: nil) }
     }
-    return false
+    return error.map { .failed($0) } ?? .done
   }
 
-  private func endTurn(_ id: RootKeyID) {
-    for waiter in state.withLock({ $0.waiting.removeValue(forKey: id) ?? [] }) { waiter.resume() }
+  private func endTurn(_ id: RootKeyID, sharing error: KeyCustodyError?) {
+    for waiter in state.withLock({ $0.waiting.removeValue(forKey: id) ?? [] }) { waiter.resume(returning: error) }
   }
 
   /// Marks leases stale, and answers which: their access is to be checked again.

@@ -1,0 +1,200 @@
+#if CommandLine
+  import ArgumentParser
+  import KeyCustody
+  import KeyCustodyEnvelope
+  import KeyCustodyServices
+
+  struct ResourceCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "resource", abstract: "Make resources, and put them under a customer's key and back.",
+      subcommands: [
+        Create.self, List.self, Status.self, Identity.self, Enable.self, Update.self, Disable.self, Resume.self,
+        Envelopes.self, Delete.self,
+      ])
+
+    /// Options of every command on one resource.
+    struct Options: ParsableArguments {
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var configuration: ConfigurationOptions
+      @Argument(help: "The resource.") var resource: String
+
+      /// Does the work, then prints the resource's state.
+      func run(
+        _ body: @escaping (KeyCustody, ProtectedResource) async throws(KeyCustodyError) -> Void
+      ) async throws {
+        try await common.run { output in
+          let status = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
+            let resource = try await custody.resource(try ResourceID(self.resource))
+            try await body(custody, resource)
+            return try await resource.status()
+          }
+          output.print(status.text, status)
+        }
+      }
+    }
+
+    /// Where a resource's sealed data is kept, for conversions.
+    struct StoreOptions: ParsableArguments {
+      @Option(name: .customLong("store"), help: "A folder that holds the resource's sealed data; may be repeated.")
+      var folders: [String] = []
+      func stores() throws(KeyCustodyError) -> [any SealedStore] {
+        var stores: [any SealedStore] = []
+        for folder in folders { stores.append(try FolderSealedStore(folder: folder)) }
+        return stores
+      }
+    }
+
+    struct Create: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Make a resource, under service-managed keys.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var configuration: ConfigurationOptions
+      @Option(help: "The tenant that owns it.") var tenant: String
+      @Argument(help: "The resource.") var resource: String
+      func run() async throws {
+        try await common.run { output in
+          let status = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
+            try await custody.createResource(try ResourceID(resource), tenant: try TenantID(tenant)).status()
+          }
+          output.print(status.text, status)
+        }
+      }
+    }
+
+    struct List: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "List the resources.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var configuration: ConfigurationOptions
+      func run() async throws {
+        try await common.run { output in
+          let ids = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
+            try await custody.resourceIDs()
+          }
+          output.print(ids.map(\.spelling).joined(separator: "\n"), ids)
+        }
+      }
+    }
+
+    struct Status: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Show where a resource stands; tries its keys.")
+      @OptionGroup var options: Options
+      func run() async throws { try await options.run { (_, _) in } }
+    }
+
+    struct Identity: AsyncParsableCommand {
+      enum Switch: String, ExpressibleByArgument, CaseIterable { case on, off }
+      static let configuration = CommandConfiguration(abstract: "Switch a resource's managed identity on or off.")
+      @Argument(help: "on or off.") var state: Switch
+      @OptionGroup var options: Options
+      func run() async throws {
+        let state = state
+        try await options.run { (_, resource) async throws(KeyCustodyError) in
+          switch state {
+          case .on: _ = try await resource.switchIdentityOn()
+          case .off: try await resource.switchIdentityOff()
+          }
+        }
+      }
+    }
+
+    struct Enable: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Put a resource under a customer's key.")
+      @OptionGroup var options: Options
+      @OptionGroup var store: StoreOptions
+      @Option(help: "The key: VAULT/NAME[/VERSION] or its address.") var key: String
+      func run() async throws {
+        let (key, store) = (key, store)
+        try await options.run { (custody, resource) async throws(KeyCustodyError) in
+          try await resource.enableCustomerKey(try custody.keyURI(key), converting: try store.stores())
+        }
+      }
+    }
+
+    struct Update: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Go over to a newer version, or to another key.")
+      @OptionGroup var options: Options
+      @OptionGroup var store: StoreOptions
+      @Option(help: "The key: VAULT/NAME[/VERSION] or its address.") var key: String
+      func run() async throws {
+        let (key, store) = (key, store)
+        try await options.run { (custody, resource) async throws(KeyCustodyError) in
+          try await resource.updateCustomerKey(try custody.keyURI(key), converting: try store.stores())
+        }
+      }
+    }
+
+    struct Disable: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Go back to service-managed keys.")
+      @OptionGroup var options: Options
+      @OptionGroup var store: StoreOptions
+      func run() async throws {
+        let store = store
+        try await options.run { (_, resource) async throws(KeyCustodyError) in
+          try await resource.disableCustomerKey(converting: try store.stores())
+        }
+      }
+    }
+
+    struct Resume: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Go on with a conversion that was interrupted.")
+      @OptionGroup var options: Options
+      @OptionGroup var store: StoreOptions
+      func run() async throws {
+        let store = store
+        try await options.run { (_, resource) async throws(KeyCustodyError) in
+          try await resource.resumeConversion(of: try store.stores())
+        }
+      }
+    }
+
+    struct Envelopes: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Print the wrapped root keys as a JSON array of JWEs: with the KEKs' private keys, all it takes.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var configuration: ConfigurationOptions
+      @Argument(help: "The resource.") var resource: String
+      func run() async throws {
+        try await common.run { _ in
+          let envelopes = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
+            try await custody.resource(try ResourceID(resource)).envelopes()
+          }
+          Output(format: .json).print("", envelopes)
+        }
+      }
+    }
+
+    struct Delete: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Delete a resource and its keyset: its data can't be read again by anyone.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var configuration: ConfigurationOptions
+      @Argument(help: "The resource.") var resource: String
+      func run() async throws {
+        try await common.run { output in
+          try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
+            try await custody.deleteResource(try ResourceID(resource))
+          }
+          output.print("deleted \(resource)", ["deleted": resource])
+        }
+      }
+    }
+  }
+
+  extension ResourceStatus {
+    /// A few lines for people.
+    var text: String {
+      let health =
+        switch self.health {
+        case .available: "available"
+        case .suspended(let reason): "suspended (\(reason))"
+        case .unreachable(let reason): "unreachable (\(reason))"
+        }
+      return """
+        resource   \(resource)
+        mode       \(mode.rawValue)
+        key        \(key?.description ?? "service-managed")
+        identity   \(identity?.description ?? "off")
+        health     \(health)
+        """
+    }
+  }
+#endif
