@@ -72,7 +72,14 @@ let package = Package(
     .target(
       name: "KeyCustodyTestSupport",
       dependencies: ["KeyCustody", "KeyCustodyPKCS11"], path: "Tests/Support"),
-    .testTarget(name: "KeyCustodyTests", dependencies: ["KeyCustody", "KeyCustodyTesting"]),
+    .testTarget(
+      name: "KeyCustodyTests",
+      dependencies: [
+        "KeyCustody", "KeyCustodyTesting",
+        .product(
+          name: "Configuration", package: "swift-configuration",
+          condition: .when(traits: ["ConfigurationSupport"])),
+      ]),
     .testTarget(
       name: "KeyCustodyCryptoTests", dependencies: ["KeyCustody", "KeyCustodyCrypto", "KeyCustodyTestSupport"]),
     .testTarget(

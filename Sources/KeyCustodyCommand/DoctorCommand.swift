@@ -93,7 +93,7 @@
         finding.identity = provider.identity.description
         finding.checks.append(.init(check: "open", ok: true, detail: "reached, and unlocked with its secret"))
         finding.abilities = provider.capabilities.findings.map { ability, evidence in
-          .init(ability: ability.description, evidence: evidence.word, detail: evidence.detail)
+          DoctorCommand.Finding.Ability(ability: ability.description, evidence: evidence.word, detail: evidence.detail)
         }.sorted { $0.ability < $1.ability }
         do throws(KeyCustodyError) {
           finding.checks.append(.init(check: "sample", ok: true, detail: try await sample(provider)))

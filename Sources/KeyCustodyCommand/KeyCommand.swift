@@ -1,6 +1,7 @@
 #if CommandLine
   import ArgumentParser
   import KeyCustody
+  import KeyCustodyServices
   import KeyCustodyVault
 
   struct KeyCommand: AsyncParsableCommand {

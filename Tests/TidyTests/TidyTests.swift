@@ -19,8 +19,8 @@ struct TidyTests {
   private static func files(in folders: [String]) throws -> [SourceFile] {
     var found: [SourceFile] = []
     for folder in folders {
-      guard let names = FileManager.default.enumerator(atPath: "\(root)/\(folder)") else { continue }
-      for case let name as String in names where name.hasSuffix(".swift") && !name.contains(".build/") {
+      let names = try FileManager.default.subpathsOfDirectory(atPath: "\(root)/\(folder)")
+      for name in names where name.hasSuffix(".swift") && !name.contains(".build/") {
         let text = try String(contentsOf: URL(filePath: "\(root)/\(folder)/\(name)"), encoding: .utf8)
         found.append(SourceFile(path: "\(folder)/\(name)", lines: text.split(separator: "\n", omittingEmptySubsequences: false)))
       }
