@@ -52,7 +52,7 @@ func thrown(
 }
 
 /// What a person sees of an error: two errors that must not be told apart have the same.
-func visible(_ error: KeyCustodyError) -> String { "\(error.code.rawValue) \(error.description)" }
+func visible(_ error: KeyCustodyError) -> String { error.description }
 
 /// Reads a stream up to and including the first element that fits, or to its end; breaks the behaviour when nothing
 /// comes for as long as `patience`.

@@ -60,8 +60,8 @@ extension PolicyStoreConformance {
 
   @Sendable private static func readAndListAgree(_ trial: StoreTrial) async throws {
     for number in 0..<8 {
-      let record = try await trial.put("r/\(number)", [0])
-      if number % 2 == 0 { try await trial.put(record.key, [1], over: record.revision) }
+      var record = try await trial.put("r/\(number)", [0])
+      if number % 2 == 0 { record = try await trial.put(record.key, [1], over: record.revision) }
       if number % 3 == 2 { try await trial.remove(record) }
     }
     for record in try await trial.list(prefix: "r/") { try await trial.expectRecord(record, "as listed") }
