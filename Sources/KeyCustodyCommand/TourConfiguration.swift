@@ -56,7 +56,7 @@
       // Text, since PINs are; it guards a token that is gone when the tour ends.
       let pin = try SystemRandom().bytes(16).hexadecimal
       try FileTools.write(Array(pin.utf8), to: "\(folder)/pin")
-      try await PKCS11Token.initialize(
+      _ = try await PKCS11Provisioning.initialize(
         module: module, label: "keycustody-tour", userPIN: SecretBytes(copying: Array(pin.utf8)),
         securityOfficerPIN: SecretBytes(copying: Array(pin.utf8)))
       return [
