@@ -144,8 +144,13 @@ extension KeyCustody {
     return try await identities.authenticate(.token(token), audience: audience)
   }
 
+  /// How long a provider may take before its answer is not waited for any more.
+  private static var patience: Duration { .seconds(10) }
+
   private func context(of resource: ResourceID, holder: PrincipalID) -> CallContext {
-    CallContext(purpose: .resource, principal: holder, onBehalfOf: servicePrincipal, resource: resource)
+    CallContext(
+      purpose: .resource, principal: holder, onBehalfOf: servicePrincipal, resource: resource,
+      deadline: environment.time.running() + Self.patience)
   }
 }
 
