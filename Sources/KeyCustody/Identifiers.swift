@@ -102,7 +102,9 @@ public typealias SubjectID = Identifier<IdentifierTag.Subject>
 /// Names a class of data.
 public typealias DataClass = Identifier<IdentifierTag.DataClass>
 
-/// A principal: who, in which tenant. Written `TENANT/SUBJECT`.
+/// A principal: who, in which tenant.
+///
+/// Written `TENANT/SUBJECT`.
 public struct PrincipalID: Sendable, Hashable, Codable, CustomStringConvertible {
   /// The tenant that holds the principal.
   public let tenant: TenantID

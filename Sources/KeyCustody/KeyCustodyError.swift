@@ -3,7 +3,9 @@
 /// `description` is safe to show to a stranger: it holds the message and the remedy, never key material, a PIN or
 /// native diagnostics. Those stand in `debugDescription` only. Two errors are equal when code and reason are.
 public struct KeyCustodyError: Error, Sendable {
-  /// The closed taxonomy. Every provider, store and identity provider speaks these codes and no others.
+  /// The closed taxonomy.
+  ///
+  /// Every provider, store and identity provider speaks these codes and no others.
   public enum Code: String, Sendable, CaseIterable, Codable {
     /// Confirmed absent. Never said of something that merely could not be reached.
     case notFound

@@ -62,8 +62,10 @@
   }
 
   extension KeyCustody {
-    /// The person at the command line, as an administrator of a tenant: a principal of the directory with a rule in each
-    /// vault made here. Whoever can read the configuration can act as one.
+    /// The person at the command line, as an administrator of a tenant: a principal of the directory with a rule in
+    /// each vault made here.
+    ///
+    /// Whoever can read the configuration can act as one.
     func administrator(of tenant: TenantID) async throws(KeyCustodyError) -> Principal {
       let id = PrincipalID(tenant: tenant, subject: try SubjectID("administrator"))
       if try await identities.lookup(id) == nil { try await identities.create(id, kind: .user) }

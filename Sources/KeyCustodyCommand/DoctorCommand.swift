@@ -34,8 +34,10 @@
 
     func run() async throws {
       try await common.run { output in
-        let findings = try await Doctor(configuration: configuration.configuration(), environment: configuration.environment)
-          .examine()
+        let findings = try await Doctor(
+          configuration: configuration.configuration(), environment: configuration.environment
+        )
+        .examine()
         for finding in findings { output.print(finding.text, finding) }
         guard findings.allSatisfy(\.ok) else {
           throw KeyCustodyError(

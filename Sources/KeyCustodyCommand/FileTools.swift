@@ -21,7 +21,9 @@
     }
   }
 
-  /// The small things the tour does with files, besides sealing them. They block; nothing else runs in this program.
+  /// The small things the tour does with files, besides sealing them.
+  ///
+  /// They block; nothing else runs in this program.
   enum FileTools {
     static func size(_ path: String) -> Int64 {
       var status = stat()

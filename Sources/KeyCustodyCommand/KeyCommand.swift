@@ -138,7 +138,8 @@
 
     struct Disable: AsyncParsableCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Disable a version (the newest, unless one is named): data under it can't be read until it is enabled.")
+        abstract:
+          "Disable a version (the newest, unless one is named): data under it can't be read until it is enabled.")
       @OptionGroup var options: Options
       func run() async throws {
         try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in

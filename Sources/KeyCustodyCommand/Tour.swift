@@ -107,7 +107,8 @@
           tour.key, type: .rsa(bits: 2048), role: .wrapping, as: try await tour.caller(), context: tour.context)
         return true
       }
-      try await step("enable", "long-term data is under the customer's key: new root key, outer layer converted", total) {
+      try await step("enable", "long-term data is under the customer's key: new root key, outer layer converted", total)
+      {
         (tour, _) async throws(KeyCustodyError) in
         try await tour.notes.switchIdentityOn()
         try await tour.grant()
@@ -205,7 +206,8 @@
     private var context: CallContext { CallContext(purpose: .administration, principal: owner) }
 
     private func caller() async throws(KeyCustodyError) -> Principal {
-      let token = try await custody.identities.issueToken(for: owner, audience: custody.audience, lifetime: .seconds(60))
+      let token = try await custody.identities.issueToken(
+        for: owner, audience: custody.audience, lifetime: .seconds(60))
       return try await custody.identities.authenticate(.token(token), audience: custody.audience)
     }
 

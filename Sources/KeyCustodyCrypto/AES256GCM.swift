@@ -1,7 +1,9 @@
 internal import CKeyCustodyOpenSSL
 package import KeyCustody
 
-/// AES-256-GCM under one key, with a 96-bit nonce and a 128-bit tag (NIST SP 800-38D). Contexts are kept and reused.
+/// AES-256-GCM under one key, with a 96-bit nonce and a 128-bit tag (NIST SP 800-38D).
+///
+/// Contexts are kept and reused.
 ///
 /// Used by one task at a time. The caller answers for nonces never repeating under a key.
 package struct AES256GCM: ~Copyable, Sendable {
@@ -53,8 +55,9 @@ package struct AES256GCM: ~Copyable, Sendable {
     guard done else { throw openSSLFault("EVP_EncryptUpdate") }
   }
 
-  /// Decrypts `sealed` (ciphertext and tag) into `output`, 16 bytes shorter. When it does not authenticate, `output` is
-  /// cleared and `false` is answered.
+  /// Decrypts `sealed` (ciphertext and tag) into `output`, 16 bytes shorter.
+  ///
+  /// When it does not authenticate, `output` is cleared and `false` is answered.
   package mutating func open(
     _ sealed: RawSpan, nonce: RawSpan, additionalData: RawSpan, into output: inout MutableRawSpan
   ) -> Bool {

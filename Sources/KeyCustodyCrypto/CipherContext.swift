@@ -1,7 +1,9 @@
 internal import CKeyCustodyOpenSSL
 internal import KeyCustody
 
-/// A cipher, keyed for one direction. It has one owner; whoever uses it does so alone.
+/// A cipher, keyed for one direction.
+///
+/// It has one owner; whoever uses it does so alone.
 @safe
 struct CipherContext: ~Copyable, @unchecked Sendable {
   // Unchecked: the context has one owner, and every type that holds one uses it in mutating methods only.

@@ -61,7 +61,9 @@ package final class PublicKey: @unchecked Sendable {
     return Array(output.prefix(length))
   }
 
-  /// Whether a signature over a digest is this key's. ECDSA signatures are r ‖ s.
+  /// Whether a signature over a digest is this key's.
+  ///
+  /// ECDSA signatures are r ‖ s.
   package func verify(
     _ signature: [UInt8], digest: [UInt8], _ algorithm: SignatureAlgorithm
   ) throws(KeyCustodyError) -> Bool {

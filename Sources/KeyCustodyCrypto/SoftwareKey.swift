@@ -23,7 +23,9 @@ package final class SoftwareKey: @unchecked Sendable {
     self.bytes = bytes
   }
 
-  /// Makes a key. RSA takes a noticeable time (4096 bits: a second and more): not on the cooperative pool.
+  /// Makes a key.
+  ///
+  /// RSA takes a noticeable time (4096 bits: a second and more): not on the cooperative pool.
   package static func generate(_ type: KeyType, random: any RandomSource) throws(KeyCustodyError) -> SoftwareKey {
     switch type {
     case .aes: return SoftwareKey(symmetric: try random.secret(32))

@@ -4,7 +4,9 @@ import Synchronization
 extension KeyProviderCapabilities {
   private static let known = Mutex<KeyProviderCapabilities?>(nil)
 
-  /// What the cryptographic library does. It is the same library for every provider of a process, so it is tried once.
+  /// What the cryptographic library does.
+  ///
+  /// It is the same library for every provider of a process, so it is tried once.
   static func ofSoftwareKeys(random: any RandomSource) throws(KeyCustodyError) -> KeyProviderCapabilities {
     if let known = known.withLock({ $0 }) { return known }
     var findings: [Ability: Evidence] = [:]
@@ -14,8 +16,9 @@ extension KeyProviderCapabilities {
     return found
   }
 
-  /// Runs everything a key of a type can do. RSA is run with 2048 bits alone: larger keys take a second and more to
-  /// make, and are the same code.
+  /// Runs everything a key of a type can do.
+  ///
+  /// RSA is run with 2048 bits alone: larger keys take a second and more to make, and are the same code.
   private static func probe(
     _ type: KeyType, random: any RandomSource
   ) throws(KeyCustodyError) -> [Ability: Evidence] {

@@ -1,6 +1,8 @@
 package import KeyCustody
 
-/// Where a ``SoftwareKeyProvider`` keeps its keys. Every method may block and is called from several threads at once.
+/// Where a ``SoftwareKeyProvider`` keeps its keys.
+///
+/// Every method may block and is called from several threads at once.
 package protocol SoftwareKeyStorage: Sendable {
   /// The store's own identity.
   var identity: ProviderIdentity { get }

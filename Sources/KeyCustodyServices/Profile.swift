@@ -15,7 +15,9 @@ public struct Profile: Sendable, Hashable, Codable {
   public struct DataClassRule: Sendable, Hashable, Codable {
     /// Its name.
     public var name: DataClass
-    /// Which root keys it is sealed under. Only `longTerm` ever comes under the customer's key.
+    /// Which root keys it is sealed under.
+    ///
+    /// Only `longTerm` ever comes under the customer's key.
     public var group: RootKeyGroup
     /// A class of data.
     public init(name: DataClass, group: RootKeyGroup) {

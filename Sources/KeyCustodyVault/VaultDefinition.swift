@@ -10,7 +10,9 @@ public struct VaultDefinition: Sendable, Hashable, Codable {
   public var region: Region
   /// How many days a deleted key is kept: 7 to 90.
   public var softDeleteDays: Int
-  /// Whether nobody may purge before the retention has run out. Once on it stays on.
+  /// Whether nobody may purge before the retention has run out.
+  ///
+  /// Once on it stays on.
   public var purgeProtection: Bool
   /// The name of the key provider that holds its keys.
   public var keyProvider: String

@@ -27,7 +27,9 @@ extension Vaults {
     }
   }
 
-  /// Makes a new version of a key, which becomes the newest. Older versions stay as they are.
+  /// Makes a new version of a key, which becomes the newest.
+  ///
+  /// Older versions stay as they are.
   ///
   /// - Throws: `denied`, `notFound`, `disabled` (soft-deleted).
   public func rotateKey(

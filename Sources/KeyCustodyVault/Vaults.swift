@@ -32,8 +32,10 @@ public final class Vaults: Sendable {
     self.environment = environment
   }
 
-  /// Grows with every change that may have taken away access. Whoever keeps something that access was needed for
-  /// compares it before and after, and does not keep it when it moved.
+  /// Grows with every change that may have taken away access.
+  ///
+  /// Whoever keeps something that access was needed for compares it before and after, and does not keep it when it
+  /// moved.
   public var changeCount: UInt64 { changes.withLock { $0 } }
 
   func tell(_ change: VaultChange) {

@@ -1,10 +1,11 @@
 import KeyCustody
 import KeyCustodyEnvelope
-@testable import KeyCustodyServices
 import KeyCustodyTestSupport
 import KeyCustodyTesting
 import KeyCustodyVault
 import Testing
+
+@testable import KeyCustodyServices
 
 /// Two tenants with a resource each, on one composition.
 struct Scenario {

@@ -5,7 +5,8 @@ enum IdentityFlaw: String, CaseIterable, Sendable {
   case wrongMethod, tellsUnknownFromWrong, apiKeysIgnoreSwitch, keepsCredentials, ignoresSecretExpiry, oneKeyOnly
   case keepsOldKeys, shortSecrets, comparesPrefixes, takesAnyKind, echoesSecrets, sharedResult
   case endlessTokens, ignoresAudience, ignoresExpiry, ignoresNotBefore, anyLifetime, issuesWhenOff, sharedSigningKey
-  case ignoresSignature, lenientBase64, stripsCharacters, acceptsUnsigned, signsPartsAlone, malformedIsInvalid, tellsExpired
+  case ignoresSignature, lenientBase64, stripsCharacters, acceptsUnsigned, signsPartsAlone, malformedIsInvalid,
+    tellsExpired
   case forgetsResource, twoManagedIdentities, keepsManagedIdentities, managedIgnoreSwitch, managedSecrets
   case managedInFirstTenant
   case forgetsOnReopen, revivesOnReopen, worksClosed, leavesStreamsOpen

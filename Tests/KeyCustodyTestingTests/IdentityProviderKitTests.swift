@@ -21,7 +21,8 @@ struct IdentityProviderKitTests {
     #expect(try await behavior.run(toySubject()) == .passed)
   }
 
-  @Test("A flawed identity provider is caught by the behaviour that is about the flaw", arguments: IdentityFlaw.allCases)
+  @Test(
+    "A flawed identity provider is caught by the behaviour that is about the flaw", arguments: IdentityFlaw.allCases)
   func flawIsCaught(_ flaw: IdentityFlaw) async throws {
     for name in flaw.caughtBy {
       let behavior = try #require(IdentityProviderConformance.all.first { $0.name == name }, "'\(name)'")
@@ -44,7 +45,8 @@ struct IdentityProviderKitTests {
   func verifierIsNotAsked() async throws {
     struct Verifier: IdentityProvider {
       let identity = ProviderIdentity(kind: "verifier", instance: "1")
-      func authenticate(_ credential: borrowing Credential, audience: String) async throws(KeyCustodyError) -> Principal {
+      func authenticate(_ credential: borrowing Credential, audience: String) async throws(KeyCustodyError) -> Principal
+      {
         throw KeyCustodyError(.credentialRejected, .wrongSecret, "No.")
       }
       func events() -> AsyncStream<IdentityEvent> { AsyncStream { $0.finish() } }

@@ -19,7 +19,8 @@ enum StoreFlaw: String, CaseIterable, Sendable {
     case .ignoresExpectedRevision:
       [
         "Creating what exists conflicts and tells what is there",
-        "A write at a wrong revision conflicts and changes nothing", "A write over a record that is not there conflicts",
+        "A write at a wrong revision conflicts and changes nothing",
+        "A write over a record that is not there conflicts",
       ]
     case .deletesWithoutLooking:
       [
@@ -43,7 +44,8 @@ enum StoreFlaw: String, CaseIterable, Sendable {
     case .listsOldRevisions: ["Reading and listing agree on records and revisions"]
     case .listsOutOfOrder: ["A listing is in byte order of the keys"]
     case .prefixIsPath: ["A prefix is text, not a path"]
-    case .firstPageOnly: ["Pages of any size give every record once", "More than a page of records is listed page by page"]
+    case .firstPageOnly:
+      ["Pages of any size give every record once", "More than a page of records is listed page by page"]
     case .afterMustExist: ["A listing after a key that does not exist begins behind it"]
     case .ignoresLimit: ["A limit of zero gives nothing, one over the page size no more than a page"]
     case .listsTwice: ["A listing during writes has no record twice and leaves none out"]

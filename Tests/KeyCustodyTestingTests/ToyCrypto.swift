@@ -21,7 +21,9 @@ enum ToyCrypto {
   }
 
   /// The 8 bytes of a word.
-  static func bytes(_ word: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * UInt64($0))) } }
+  static func bytes(_ word: UInt64) -> [UInt8] {
+    (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * UInt64($0))) }
+  }
 
   private static func avalanche(_ word: UInt64) -> UInt64 {
     var word = word &+ 0x9e37_79b9_7f4a_7c15
@@ -73,10 +75,13 @@ enum ToyCrypto {
       var modulus = stream([seed, [1]], count: bits / 8)
       modulus[0] |= 0x80
       let key = der(0x30, der(0x02, [0] + modulus) + der(0x02, [1, 0, 1]))
-      return der(0x30, der(0x30, der(0x06, [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]) + der(0x05, [])) + der(0x03, [0] + key))
+      return der(
+        0x30,
+        der(0x30, der(0x06, [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]) + der(0x05, [])) + der(0x03, [0] + key))
     case .ec(let curve):
       let point = [4] + stream([seed, [2]], count: 2 * curve.coordinateLength)
-      let objects = der(0x06, [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]) + der(0x06, [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7])
+      let objects =
+        der(0x06, [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]) + der(0x06, [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7])
       return der(0x30, der(0x30, objects) + der(0x03, [0] + point))
     case .aes: return nil
     }

@@ -61,7 +61,8 @@ final class ToyDirectory: IdentityProvider, IdentityAdministration {
     return has(.ignoresTenant) ? name : "\(id.tenant.folded)/\(name)"
   }
 
-  private func change<Value>(revoking: Bool = false, _ body: (inout Content) -> Value) throws(KeyCustodyError) -> Value {
+  private func change<Value>(revoking: Bool = false, _ body: (inout Content) -> Value) throws(KeyCustodyError) -> Value
+  {
     try checkOpen()
     return state.withLock { state in
       let value = body(&state.content)
@@ -104,7 +105,8 @@ final class ToyDirectory: IdentityProvider, IdentityAdministration {
   func lookup(_ id: PrincipalID) async throws(KeyCustodyError) -> PrincipalRecord? {
     try checkOpen()
     let found = state.withLock { $0.content.entries[name(id)]?.record }
-    return has(.inventsPrincipals) ? found ?? PrincipalRecord(id: id, kind: .user, resource: nil, isEnabled: true) : found
+    return has(.inventsPrincipals)
+      ? found ?? PrincipalRecord(id: id, kind: .user, resource: nil, isEnabled: true) : found
   }
 
   func setEnabled(_ isEnabled: Bool, _ id: PrincipalID) async throws(KeyCustodyError) {
@@ -119,7 +121,9 @@ final class ToyDirectory: IdentityProvider, IdentityAdministration {
       if has(.keepsManagedIdentities), content.entries[name(id)]?.record.kind == .managedIdentity { return nil }
       return content.entries.removeValue(forKey: name(id))
     }
-    if removed == nil, has(.secondDeleteFails) { throw KeyCustodyError(.notFound, "principal-unknown", "There is none.") }
+    if removed == nil, has(.secondDeleteFails) {
+      throw KeyCustodyError(.notFound, "principal-unknown", "There is none.")
+    }
     if removed != nil { send(.deleted(id)) }
   }
 

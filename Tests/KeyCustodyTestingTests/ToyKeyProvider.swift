@@ -99,7 +99,8 @@ final class ToyKeyProvider: KeyProvider {
     try checkOpen()
     if has(.importFails) { throw KeyCustodyError(.fault, .internalFault, "Import is broken.") }
     try capabilities.require(.importing(request.type))
-    return try insert(request, seed: material.withBytes { bytes in [UInt8(truncatingIfNeeded: bytes.byteCount)] }, origin: .imported)
+    return try insert(
+      request, seed: material.withBytes { bytes in [UInt8(truncatingIfNeeded: bytes.byteCount)] }, origin: .imported)
   }
 
   private func insert(
@@ -162,7 +163,8 @@ final class ToyKeyProvider: KeyProvider {
     let sizes = request.algorithm == .aes256KW ? [16, 24, 32] : Array(1...190)
     guard has(.acceptsAnySize) || sizes.contains(bytes.count), !has(.refuses24Bytes) || bytes.count != 24 else {
       throw KeyCustodyError(
-        .invalidInput, .wrongSize, "\(bytes.count) bytes can't be wrapped\(has(.tellsTheSecret) ? ": \(bytes.hexadecimal)" : "").")
+        .invalidInput, .wrongSize,
+        "\(bytes.count) bytes can't be wrapped\(has(.tellsTheSecret) ? ": \(bytes.hexadecimal)" : "").")
     }
     let material = material(key, request.algorithm)
     if request.algorithm == .aes256KW {
@@ -205,8 +207,12 @@ final class ToyKeyProvider: KeyProvider {
 
   private func checkFlaws(_ wrapped: [UInt8], _ request: WrapRequest) throws(KeyCustodyError) {
     if has(.claimsWhatItCannotDo), request.algorithm == .rsaOAEP { throw Self.notOffered }
-    if has(.tellsWrongLength), wrapped.count % 8 != 0 { throw KeyCustodyError(.invalidInput, .wrongSize, "Odd length.") }
-    if has(.demandsDeadline), request.context.deadline == nil { throw KeyCustodyError(.timeout, .deadline, "Too late.") }
+    if has(.tellsWrongLength), wrapped.count % 8 != 0 {
+      throw KeyCustodyError(.invalidInput, .wrongSize, "Odd length.")
+    }
+    if has(.demandsDeadline), request.context.deadline == nil {
+      throw KeyCustodyError(.timeout, .deadline, "Too late.")
+    }
     if let deadline = request.context.deadline, deadline < time.running() {
       if has(.passedDeadlineIsFault) { throw KeyCustodyError(.fault, .internalFault, "A deadline is in the past.") }
       throw KeyCustodyError(.timeout, .deadline, "The deadline of the call has passed.")
@@ -243,7 +249,9 @@ final class ToyKeyProvider: KeyProvider {
   }
 
   private static func testBytes(_ secret: borrowing SecretBytes) -> [UInt8] {
-    secret.withBytes { bytes in (0..<bytes.byteCount).map { unsafe bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) } }
+    secret.withBytes { bytes in
+      (0..<bytes.byteCount).map { unsafe bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+    }
   }
 
   // MARK: Signing

@@ -62,7 +62,8 @@ final class ToyPolicyStore: PolicyStore {
     try checkOpen()
     let key = try stored(key)
     let found = state.withLock { state in
-      state.table[key] ?? (has(.readsNeighbours) ? state.table.page(prefix: key.description, after: nil, limit: 1).first : nil)
+      state.table[key]
+        ?? (has(.readsNeighbours) ? state.table.page(prefix: key.description, after: nil, limit: 1).first : nil)
     }
     return has(.emptyIsAbsent) && found?.value.isEmpty == true ? nil : found
   }

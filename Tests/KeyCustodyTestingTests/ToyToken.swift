@@ -34,7 +34,8 @@ struct ToyToken {
     let signature = parts.count == 3 ? parts[2] : ""
     let due = Self.signature(parts[1], key, directory.has(.signsPartsAlone)).base64URL
     let fits =
-      directory.has(.lenientBase64) ? signature.dropLast() == due.dropLast() && signature.count == due.count : signature == due
+      directory.has(.lenientBase64)
+      ? signature.dropLast() == due.dropLast() && signature.count == due.count : signature == due
     guard fits || directory.has(.ignoresSignature) || (directory.has(.acceptsUnsigned) && signature.isEmpty) else {
       return nil
     }

@@ -1,9 +1,10 @@
+import Testing
+
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else
   import Foundation
 #endif
-import Testing
 
 /// The house rules, as far as a program can hold them.
 @Suite("House rules")
@@ -22,7 +23,8 @@ struct TidyTests {
       let names = try FileManager.default.subpathsOfDirectory(atPath: "\(root)/\(folder)")
       for name in names where name.hasSuffix(".swift") && !name.contains(".build/") {
         let text = try String(contentsOf: URL(filePath: "\(root)/\(folder)/\(name)"), encoding: .utf8)
-        found.append(SourceFile(path: "\(folder)/\(name)", lines: text.split(separator: "\n", omittingEmptySubsequences: false)))
+        found.append(
+          SourceFile(path: "\(folder)/\(name)", lines: text.split(separator: "\n", omittingEmptySubsequences: false)))
       }
     }
     return found
@@ -56,7 +58,9 @@ struct TidyTests {
     }
   }
 
-  /// Which of our modules each module may import. The manifest says the same; this says it where a reader looks.
+  /// Which of our modules each module may import.
+  ///
+  /// The manifest says the same; this says it where a reader looks.
   private static let imports: [String: Set<String>] = [
     "Sources/KeyCustody/": [],
     "Sources/KeyCustodyCrypto/": ["KeyCustody", "CKeyCustodyOpenSSL"],
@@ -87,7 +91,9 @@ struct TidyTests {
 
   @Test("Only the command names plugins, and plugins read no environment of their own")
   func ambientInput() throws {
-    for file in try Self.files(in: ["Plugins", "Sources/KeyCustody", "Sources/KeyCustodyServices", "Sources/KeyCustodyVault"]) {
+    for file in try Self.files(in: [
+      "Plugins", "Sources/KeyCustody", "Sources/KeyCustodyServices", "Sources/KeyCustodyVault",
+    ]) {
       for (index, line) in file.lines.enumerated() {
         #expect(!line.contains("getenv(") && !line.contains("ProcessInfo"), "\(file.path):\(index + 1): \(line)")
       }

@@ -87,7 +87,9 @@ struct DurableFolder: Sendable {
     }
   }
 
-  /// Removes what interrupted writers left. Only for who knows that no writer is at work.
+  /// Removes what interrupted writers left.
+  ///
+  /// Only for who knows that no writer is at work.
   func removeTemporaries() throws(KeyCustodyError) {
     do {
       for name in try system.names(in: path) where Self.isTemporary(name) { try system.remove(appending(name)) }

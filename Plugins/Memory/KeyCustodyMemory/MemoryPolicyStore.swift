@@ -53,7 +53,9 @@ public final class MemoryPolicyStore: PolicyStore {
     return records.read { $0.page(prefix: prefix, after: key, limit: min(limit, PolicyStoreLimits.pageSize)) }
   }
 
-  /// Changes after a revision. A reader that does not keep up costs memory, never a change.
+  /// Changes after a revision.
+  ///
+  /// A reader that does not keep up costs memory, never a change.
   public func watch(since revision: StoreRevision) async throws(KeyCustodyError) -> AsyncStream<StoreChange> {
     try checkOpen()
     let stream = records.watch(since: revision, for: owner)

@@ -1,6 +1,8 @@
 public import Logging
 
-/// One use of a key, or one refused attempt (SEMANTICS V11). Holds no key material, plaintext, PIN or token.
+/// One use of a key, or one refused attempt (SEMANTICS V11).
+///
+/// Holds no key material, plaintext, PIN or token.
 public struct AuditEvent: Sendable, Hashable, Codable {
   /// How it ended.
   public enum Outcome: String, Sendable, Codable {
@@ -50,7 +52,9 @@ public struct AuditEvent: Sendable, Hashable, Codable {
   }
 }
 
-/// Where audit events go before an operation is answered. When `record` throws, the operation's result is withheld.
+/// Where audit events go before an operation is answered.
+///
+/// When `record` throws, the operation's result is withheld.
 public protocol AuditSink: Sendable {
   /// Records an event; returns only when it is kept as safely as this sink keeps anything.
   func record(_ event: AuditEvent) async throws(KeyCustodyError)

@@ -49,7 +49,9 @@ public final class DedicatedThread: SerialExecutor {
   deinit { queue.stop() }
 }
 
-/// The jobs of one thread. The thread holds the queue, not the executor, so that the executor's end can end it.
+/// The jobs of one thread.
+///
+/// The thread holds the queue, not the executor, so that the executor's end can end it.
 private final class JobQueue: Sendable {
   private struct State {
     var jobs: [@Sendable () -> Void] = []

@@ -136,7 +136,9 @@ public struct ConfigurationSection: Sendable {
     return ConfigurationSection(configuration: configuration, path: path + [name])
   }
 
-  /// The names of the sections and values below this one, sorted. A source that can't list gives them in `names`.
+  /// The names of the sections and values below this one, sorted.
+  ///
+  /// A source that can't list gives them in `names`.
   public func names() throws(KeyCustodyError) -> [String] {
     if let names = configuration.names(under: path) { return names }
     return try strings("names") ?? []

@@ -4,7 +4,9 @@
   import Musl
 #endif
 
-/// Where a secret is to be read from when it is needed. Configurations hold references, never secrets.
+/// Where a secret is to be read from when it is needed.
+///
+/// Configurations hold references, never secrets.
 public enum SecretReference: Sendable, Hashable {
   /// A file's content, without one line break at its end.
   case file(String)

@@ -1,4 +1,6 @@
-/// Says who is calling. It knows no roles and no keys.
+/// Says who is calling.
+///
+/// It knows no roles and no keys.
 ///
 /// ## Implementing an identity provider
 /// Turn a ``Credential`` into a ``Principal``, or throw `credentialRejected`, always the same error for an unknown

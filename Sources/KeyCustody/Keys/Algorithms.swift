@@ -1,4 +1,6 @@
-/// How a short secret is wrapped, by its JOSE name (RFC 7518, section 4.1). An open set: remote vaults have their own.
+/// How a short secret is wrapped, by its JOSE name (RFC 7518, section 4.1).
+///
+/// An open set: remote vaults have their own.
 public struct WrapAlgorithm: RawRepresentable, Hashable, Sendable, Codable, CustomStringConvertible {
   /// The JOSE name, or a URI.
   public let rawValue: String

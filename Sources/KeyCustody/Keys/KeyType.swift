@@ -17,7 +17,9 @@ public enum EllipticCurve: String, Sendable, Hashable, CaseIterable, Codable {
   }
 }
 
-/// The type and size of a key. Written `rsa-2048`, `ec-p256`, `aes-256`.
+/// The type and size of a key.
+///
+/// Written `rsa-2048`, `ec-p256`, `aes-256`.
 public enum KeyType: Sendable, Hashable, Codable, CustomStringConvertible {
   /// RSA with a modulus of so many bits: 2048, 3072 or 4096.
   case rsa(bits: Int)
@@ -63,8 +65,10 @@ public enum KeyType: Sendable, Hashable, Codable, CustomStringConvertible {
   }
 }
 
-/// What a key version may be used for, fixed when it is made. Roles are separate, so that a key that unwraps never
-/// also decrypts data (a key with both gives away whatever it wrapped).
+/// What a key version may be used for, fixed when it is made.
+///
+/// Roles are separate, so that a key that unwraps never also decrypts data (a key with both gives away whatever it
+/// wrapped).
 public enum KeyRole: String, Sendable, Hashable, Codable, CaseIterable {
   /// A KEK: wraps and unwraps short secrets (RSA, AES).
   case wrapping

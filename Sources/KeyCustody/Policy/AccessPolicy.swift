@@ -1,4 +1,6 @@
-/// One permission on keys (SEMANTICS V4), by its name on the wire. No permission implies another.
+/// One permission on keys (SEMANTICS V4), by its name on the wire.
+///
+/// No permission implies another.
 public enum KeyPermission: String, Sendable, Hashable, Codable, CaseIterable {
   /// Read a key's public part and attributes.
   case get

@@ -1,5 +1,7 @@
 /// The records of a store in memory, with the rules of compare-and-set, paging and watching: the part that every store
-/// with an index in memory shares. A plain value: the store puts it behind its own lock and adds durability.
+/// with an index in memory shares.
+///
+/// A plain value: the store puts it behind its own lock and adds durability.
 public struct RecordTable: Sendable {
   private var records: [RecordKey: PolicyRecord] = [:]
   private var tombstones: [RecordKey: StoreRevision] = [:]

@@ -1,4 +1,6 @@
-/// Where keys live and do their work. Key material never leaves a provider.
+/// Where keys live and do their work.
+///
+/// Key material never leaves a provider.
 ///
 /// ## Implementing a provider
 /// A provider is custody and nothing else. It keeps immutable key *versions*, each named by a ``KeyVersionID`` that the
@@ -131,7 +133,9 @@ public struct GenerateKeyRequest: Sendable {
   public var role: KeyRole
   /// A text for people, at most 128 bytes of it kept.
   public var label: String
-  /// Whether a backup must be possible. Such a key is extractable in the token's terms; a token that can't refuses.
+  /// Whether a backup must be possible.
+  ///
+  /// Such a key is extractable in the token's terms; a token that can't refuses.
   public var backupable: Bool
   /// Asks for a key version.
   public init(version: KeyVersionID, type: KeyType, role: KeyRole, label: String = "", backupable: Bool = false) {

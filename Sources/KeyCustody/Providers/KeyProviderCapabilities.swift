@@ -60,7 +60,9 @@ public struct KeyProviderCapabilities: Sendable {
     }
   }
 
-  /// What was found, by ability. What is not listed is not offered.
+  /// What was found, by ability.
+  ///
+  /// What is not listed is not offered.
   public let findings: [Ability: Evidence]
 
   /// States what was found.

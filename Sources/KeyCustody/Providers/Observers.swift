@@ -7,7 +7,9 @@ public final class Observers<Change: Sendable>: Sendable {
 
   /// Nobody yet.
   public init() {}
-  /// Calls `closure` for every change from now on. It must not block.
+  /// Calls `closure` for every change from now on.
+  ///
+  /// It must not block.
   public func add(_ closure: @escaping @Sendable (Change) -> Void) { closures.withLock { $0.append(closure) } }
   /// Tells everybody of a change.
   public func tell(_ change: Change) { for closure in closures.withLock({ $0 }) { closure(change) } }

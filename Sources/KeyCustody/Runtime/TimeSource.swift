@@ -36,7 +36,9 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
   public var description: String { "\(milliseconds) ms" }
 }
 
-/// Where wall time, running time and waiting come from. A parameter everywhere, so that tests control it.
+/// Where wall time, running time and waiting come from.
+///
+/// A parameter everywhere, so that tests control it.
 public protocol TimeSource: Sendable {
   /// The wall clock: what people and certificates mean by time. It may jump.
   func now() -> Timestamp

@@ -6,7 +6,9 @@ import KeyCustody
   import Musl
 #endif
 
-/// Files that are whole or not there: written beside, brought to the disk, then put in place. Blocks.
+/// Files that are whole or not there: written beside, brought to the disk, then put in place.
+///
+/// Blocks.
 enum DurableFile {
   static func read(_ path: String) throws(KeyCustodyError) -> [UInt8] {
     let (bytes, _) = try head(path, Int.max)

@@ -9,7 +9,9 @@ import KeyCustodyEnvelope
 #endif
 
 /// Sealed values and objects as files in a folder: one sealed file each, and beside it a small JSON file with what is
-/// kept in clear (the object's name, its class, its identifiers). Changes to either are found on opening.
+/// kept in clear (the object's name, its class, its identifiers).
+///
+/// Changes to either are found on opening.
 public struct FolderSealedStore: SealedStore {
   /// What is kept in clear beside a sealed file.
   private struct Label: Codable {
@@ -79,7 +81,9 @@ public struct FolderSealedStore: SealedStore {
     }
   }
 
-  /// See ``SealedStore``. Ordered by file name.
+  /// See ``SealedStore``.
+  ///
+  /// Ordered by file name.
   public func items(
     of resource: ResourceID, after object: String?, limit: Int
   ) async throws(KeyCustodyError) -> [SealedItem] {

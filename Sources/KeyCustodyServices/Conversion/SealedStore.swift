@@ -1,7 +1,9 @@
 public import KeyCustody
 public import KeyCustodyEnvelope
 
-/// Where a service keeps what it sealed: what a conversion needs to find and renew it. It never sees plaintext.
+/// Where a service keeps what it sealed: what a conversion needs to find and renew it.
+///
+/// It never sees plaintext.
 public protocol SealedStore: Sendable {
   /// Up to `limit` items of a resource after the one named, ordered by name.
   func items(

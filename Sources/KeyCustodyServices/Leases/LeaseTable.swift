@@ -108,7 +108,9 @@ final class LeaseTable: Sendable {
       .busy, .conflict, "Access to the key kept changing while it was asked for.", retryAfter: .milliseconds(100))
   }
 
-  /// Enters a lease unless something changed since `generation`. A key already in use goes on with a new deadline.
+  /// Enters a lease unless something changed since `generation`.
+  ///
+  /// A key already in use goes on with a new deadline.
   private func grant(
     _ record: RootKeyRecord, of resource: ResourceID, _ key: RootKey, from start: Duration, seen generation: UInt64
   ) -> RootKey? {

@@ -90,8 +90,9 @@ extension ProtectedResource {
     try await resumeConversion(of: stores)
   }
 
-  /// Makes a new outer root key for long-term data and lets new data use it. Never an old one wrapped anew: what a
-  /// service KEK once wrapped may live on in backups (SEMANTICS E10).
+  /// Makes a new outer root key for long-term data and lets new data use it.
+  ///
+  /// Never an old one wrapped anew: what a service KEK once wrapped may live on in backups (SEMANTICS E10).
   private func switchOuterLayer(
     of record: ResourceRecord, to mode: EncryptionMode, customerKey: KeyURI, kek: KeyURI, holder: PrincipalID,
     isCustomerManaged: Bool
@@ -110,7 +111,9 @@ extension ProtectedResource {
 
   // MARK: The checks of a binding
 
-  /// The checks of SEMANTICS E4, in their order. The last, a real wrap and unwrap, is made with the new root key.
+  /// The checks of SEMANTICS E4, in their order.
+  ///
+  /// The last, a real wrap and unwrap, is made with the new root key.
   private func check(
     _ key: KeyURI, for record: ResourceRecord
   ) async throws(KeyCustodyError) -> (identity: PrincipalID, key: KeyURI) {

@@ -1,7 +1,9 @@
 public import KeyCustody
 import KeyCustodyEnvelope
 
-/// One root key of a resource, wrapped. The envelope is all that is ever stored of it.
+/// One root key of a resource, wrapped.
+///
+/// The envelope is all that is ever stored of it.
 struct RootKeyRecord: Codable, Sendable, Hashable {
   var id: RootKeyID
   /// SHA-512-derived commitment, hexadecimal: what an unwrapped key must prove to be.

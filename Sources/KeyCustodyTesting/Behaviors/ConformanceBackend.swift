@@ -8,12 +8,16 @@ public struct ConformanceBackend<Backend: Sendable>: Sendable {
   /// Opens it: for the first time, and again after it was closed.
   public let open: @Sendable () async throws -> Backend
 
-  /// A backend whose content outlives closing: a folder, a token, a database. `open` is called again after closing.
+  /// A backend whose content outlives closing: a folder, a token, a database.
+  ///
+  /// `open` is called again after closing.
   public static func persistent(_ open: @escaping @Sendable () async throws -> Backend) -> Self {
     Self(persists: true, open: open)
   }
 
-  /// A backend whose content ends with it. `open` is called once.
+  /// A backend whose content ends with it.
+  ///
+  /// `open` is called once.
   public static func volatile(_ open: @escaping @Sendable () async throws -> Backend) -> Self {
     Self(persists: false, open: open)
   }

@@ -20,7 +20,9 @@ public struct ConformanceBehavior<Subject: Sendable>: Sendable {
   public let requirement: String
   private let body: @Sendable (Subject) async throws -> ConformanceResult
 
-  /// A behaviour. `body` throws ``ConformanceViolation`` when the subject breaks it.
+  /// A behaviour.
+  ///
+  /// `body` throws ``ConformanceViolation`` when the subject breaks it.
   public init(
     _ name: String, _ requirement: String, _ body: @escaping @Sendable (Subject) async throws -> ConformanceResult
   ) {

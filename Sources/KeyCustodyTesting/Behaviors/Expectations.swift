@@ -1,6 +1,8 @@
 import KeyCustody
 
-/// Breaks the behaviour unless `condition` holds. The message says what was seen.
+/// Breaks the behaviour unless `condition` holds.
+///
+/// The message says what was seen.
 func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws {
   guard condition else { throw ConformanceViolation(message()) }
 }
@@ -31,7 +33,8 @@ func refused(
   let error = try await thrown(doing, "\(code.rawValue)\(reason.map { " (\($0))" } ?? "")", body)
   try expect(
     error.code == code && (reason == nil || error.reason == reason),
-    "\(doing) should have thrown \(code.rawValue)\(reason.map { " (\($0))" } ?? "") but threw '\(error.debugDescription)'.")
+    "\(doing) should have thrown \(code.rawValue)\(reason.map { " (\($0))" } ?? "") but threw '\(error.debugDescription)'."
+  )
   return error
 }
 

@@ -39,7 +39,8 @@ extension IdentityProviderConformance {
     let id = try await trial.create("one", kind: .user)
     let secret = try await trial.clientSecret(id)
     for kind in [Principal.Kind.user, .servicePrincipal] {
-      try await refused(.invalidInput, .alreadyExists, "Creating a principal again") { () async throws(KeyCustodyError) in
+      try await refused(.invalidInput, .alreadyExists, "Creating a principal again") {
+        () async throws(KeyCustodyError) in
         try await trial.administration.create(id, kind: kind)
       }
     }

@@ -137,7 +137,10 @@ extension IdentityProviderConformance {
     proofs += [
       ("an expired token", .token(early)), ("a switched-off principal's token", .token(offToken)),
       ("a deleted principal's token", .token(goneToken)), ("a token for another audience", .token(foreign)),
-      ("a token with a zero signature", .token("\(middle[0]).\(middle[1]).\([UInt8](repeating: 0, count: 64).base64URL)")),
+      (
+        "a token with a zero signature",
+        .token("\(middle[0]).\(middle[1]).\([UInt8](repeating: 0, count: 64).base64URL)")
+      ),
     ]
     try await trial.rejectedAlike(proofs)
   }

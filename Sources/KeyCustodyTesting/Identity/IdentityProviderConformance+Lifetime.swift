@@ -65,10 +65,12 @@ extension IdentityProviderConformance {
     try await refused(.unavailable, .closed, "Switching off after close") { () async throws(KeyCustodyError) in
       try await administration.setEnabled(false, id)
     }
-    try await refused(.unavailable, .closed, "Issuing a client secret after close") { () async throws(KeyCustodyError) in
+    try await refused(.unavailable, .closed, "Issuing a client secret after close") {
+      () async throws(KeyCustodyError) in
       _ = try await administration.issueClientSecret(for: id, expires: nil)
     }
-    try await refused(.unavailable, .closed, "Regenerating an API key after close") { () async throws(KeyCustodyError) in
+    try await refused(.unavailable, .closed, "Regenerating an API key after close") {
+      () async throws(KeyCustodyError) in
       _ = try await administration.regenerateAPIKey(.first, for: id)
     }
     try await refused(.unavailable, .closed, "Issuing a token after close") { () async throws(KeyCustodyError) in

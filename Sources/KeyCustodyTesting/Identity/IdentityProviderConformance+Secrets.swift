@@ -6,7 +6,8 @@ extension IdentityProviderConformance {
     .init("A client secret authenticates its principal", "I4", clientSecretAuthenticates),
     .init("Wrong secret, unknown, switched-off and deleted look the same", "IdentityProvider", rejectionsLookTheSame),
     .init("Whoever is switched off is rejected with every credential, and taken again when on", "I3", offMeansOff),
-    .init("A deleted principal's credentials stay dead when its name is used again", "IdentityAdministration", deadStayDead),
+    .init(
+      "A deleted principal's credentials stay dead when its name is used again", "IdentityAdministration", deadStayDead),
     .init("A client secret ends when it expires", "I4", clientSecretExpires),
     .init("Both API keys authenticate", "P2", bothKeysAuthenticate),
     .init("Regenerating one API key kills it at once and leaves the other", "P2", regeneratingKillsOne),
@@ -132,7 +133,8 @@ extension IdentityProviderConformance {
     for secret in secrets {
       try expect(
         secret.utf8.count >= 32 && secret.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f },
-        "A secret has \(secret.utf8.count) bytes, or bytes that can't be typed; at least 32 of printable ASCII are due.")
+        "A secret has \(secret.utf8.count) bytes, or bytes that can't be typed; at least 32 of printable ASCII are due."
+      )
     }
   }
 

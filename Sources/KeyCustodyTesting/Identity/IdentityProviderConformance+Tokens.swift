@@ -19,7 +19,8 @@ extension IdentityProviderConformance {
       let token = try await trial.token(id, lifetime: .seconds(600))
       try expect(token.split(separator: ".", omittingEmptySubsequences: false).count == 3, "A token is not a JWT.")
       let principal = try await trial.accepted(.token(token), as: id, "a token")
-      try expect(principal.kind == kind && principal.method == .token, "A \(kind) with a token is taken for \(principal).")
+      try expect(
+        principal.kind == kind && principal.method == .token, "A \(kind) with a token is taken for \(principal).")
       try expect(
         principal.expires > issued && principal.expires <= issued + .seconds(600),
         "A token of 600 s issued at \(issued) ends at \(principal.expires).")

@@ -89,7 +89,8 @@ struct IdentityTrial: Sendable {
     switch proof {
     case .token(let text): return try await provider.authenticate(.token(text), audience: audience)
     case .secret(let id, let text):
-      return try await provider.authenticate(.clientSecret(id, SecretBytes(copying: Array(text.utf8))), audience: audience)
+      return try await provider.authenticate(
+        .clientSecret(id, SecretBytes(copying: Array(text.utf8))), audience: audience)
     case .apiKey(let text):
       return try await provider.authenticate(.apiKey(SecretBytes(copying: Array(text.utf8))), audience: audience)
     }

@@ -44,7 +44,8 @@ extension KeyProviderConformance {
         group.addTask {
           for _ in 0..<4 {
             do throws(KeyCustodyError) {
-              let secret = try await trial.provider.unwrap(wrapped, with: trial.request(key.version, algorithm)).testBytes
+              let secret = try await trial.provider.unwrap(wrapped, with: trial.request(key.version, algorithm))
+                .testBytes
               guard secret == KeyTrial.secret else { throw KeyCustodyError(.fault, .internalFault, "wrong secret") }
             } catch {
               try expect(
@@ -64,51 +65,88 @@ extension KeyProviderConformance {
   private static func calls(_ trial: KeyTrial, _ key: KeyDescription) -> [Call] {
     let (provider, context, version) = (trial.provider, trial.context, key.version)
     var calls: [Call] = [
-      ("Generating", { () async throws(KeyCustodyError) in
-        _ = try await provider.generate(
-          GenerateKeyRequest(version: KeyVersionID(random: SystemRandom()), type: key.type, role: key.role),
-          context: context)
-      }),
-      ("Describing", { () async throws(KeyCustodyError) in _ = try await provider.describe(version, context: context) }),
+      (
+        "Generating",
+        { () async throws(KeyCustodyError) in
+          _ = try await provider.generate(
+            GenerateKeyRequest(version: KeyVersionID(random: SystemRandom()), type: key.type, role: key.role),
+            context: context)
+        }
+      ),
+      (
+        "Describing", { () async throws(KeyCustodyError) in _ = try await provider.describe(version, context: context) }
+      ),
       ("Probing", { () async throws(KeyCustodyError) in try await provider.probe(nil, context: context) }),
       ("Probing a key", { () async throws(KeyCustodyError) in try await provider.probe(version, context: context) }),
     ]
     for (algorithm, _) in trial.wrapping {
       let request = trial.request(version, algorithm)
-      calls.append(("Wrapping", { () async throws(KeyCustodyError) in
-        _ = try await provider.wrap(SecretBytes(copying: KeyTrial.secret), with: request)
-      }))
-      calls.append(("Unwrapping", { () async throws(KeyCustodyError) in
-        _ = try await provider.unwrap([UInt8](repeating: 1, count: 40), with: request)
-      }))
+      calls.append(
+        (
+          "Wrapping",
+          { () async throws(KeyCustodyError) in
+            _ = try await provider.wrap(SecretBytes(copying: KeyTrial.secret), with: request)
+          }
+        ))
+      calls.append(
+        (
+          "Unwrapping",
+          { () async throws(KeyCustodyError) in
+            _ = try await provider.unwrap([UInt8](repeating: 1, count: 40), with: request)
+          }
+        ))
     }
     for (algorithm, _) in trial.signing {
-      calls.append(("Signing", { () async throws(KeyCustodyError) in
-        _ = try await provider.sign(trial.digest(for: algorithm), with: trial.request(version, algorithm))
-      }))
+      calls.append(
+        (
+          "Signing",
+          { () async throws(KeyCustodyError) in
+            _ = try await provider.sign(trial.digest(for: algorithm), with: trial.request(version, algorithm))
+          }
+        ))
     }
     for (type, role, material) in trial.importable {
-      calls.append(("Importing", { () async throws(KeyCustodyError) in
-        let request = GenerateKeyRequest(version: try KeyVersionID(random: SystemRandom()), type: type, role: role)
-        _ = try await provider.importKey(SecretBytes(copying: material), as: request, context: context)
-      }))
+      calls.append(
+        (
+          "Importing",
+          { () async throws(KeyCustodyError) in
+            let request = GenerateKeyRequest(version: try KeyVersionID(random: SystemRandom()), type: type, role: role)
+            _ = try await provider.importKey(SecretBytes(copying: material), as: request, context: context)
+          }
+        ))
     }
     if let inventory = provider.inventory {
-      calls.append(("Listing", { () async throws(KeyCustodyError) in
-        _ = try await inventory.versions(after: nil, limit: 10)
-      }))
+      calls.append(
+        (
+          "Listing",
+          { () async throws(KeyCustodyError) in
+            _ = try await inventory.versions(after: nil, limit: 10)
+          }
+        ))
     }
     if let backup = provider.backup {
-      calls.append(("Backing up", { () async throws(KeyCustodyError) in
-        _ = try await backup.backUp(version, context: context)
-      }))
-      calls.append(("Restoring", { () async throws(KeyCustodyError) in
-        _ = try await backup.restore([1, 2, 3], context: context)
-      }))
+      calls.append(
+        (
+          "Backing up",
+          { () async throws(KeyCustodyError) in
+            _ = try await backup.backUp(version, context: context)
+          }
+        ))
+      calls.append(
+        (
+          "Restoring",
+          { () async throws(KeyCustodyError) in
+            _ = try await backup.restore([1, 2, 3], context: context)
+          }
+        ))
     }
-    calls.append(("Destroying", { () async throws(KeyCustodyError) in
-      try await provider.destroy(version, context: context)
-    }))
+    calls.append(
+      (
+        "Destroying",
+        { () async throws(KeyCustodyError) in
+          try await provider.destroy(version, context: context)
+        }
+      ))
     return calls
   }
 }

@@ -24,7 +24,8 @@ extension KeyProviderConformance {
     }
     if trial.capabilities.offers(.wrap(.aes256KW)) {
       let wrapped = try await trial.wrap(SampleKeys.aesSecret, key.version, .aes256KW)
-      try expect(wrapped.bytes == SampleKeys.aesWrapped, "A256KW does not give the ciphertext of RFC 3394, section 4.6.")
+      try expect(
+        wrapped.bytes == SampleKeys.aesWrapped, "A256KW does not give the ciphertext of RFC 3394, section 4.6.")
     }
   }
 
@@ -120,7 +121,8 @@ extension KeyProviderConformance {
       try await backup.restore(blob, context: trial.context)
     }
     try expect(
-      back.version == key.version && back.fingerprint == key.fingerprint && back.type == key.type && back.role == key.role,
+      back.version == key.version && back.fingerprint == key.fingerprint && back.type == key.type
+        && back.role == key.role,
       "The restored key is \(back), the one backed up was \(key).")
     try await trial.expectUnwraps(wrapped.bytes, key.version, algorithm, "after a restore")
   }
@@ -138,7 +140,8 @@ extension KeyProviderConformance {
     }
     let key = try await trial.generateAny()
     guard !key.isBackupable else { throw NotApplicable("every key can be backed up here") }
-    try await refused(.unsupported, nil, "Backing up a key that is not backupable") { () async throws(KeyCustodyError) in
+    try await refused(.unsupported, nil, "Backing up a key that is not backupable") {
+      () async throws(KeyCustodyError) in
       _ = try await backup.backUp(key.version, context: trial.context)
     }
   }

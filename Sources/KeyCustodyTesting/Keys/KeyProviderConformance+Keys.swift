@@ -40,7 +40,8 @@ extension KeyProviderConformance {
 
   @Sendable private static func descriptionIsComplete(_ trial: KeyTrial) async throws {
     var seen = 0
-    for type in [KeyType.aes(bits: 256), .ec(.p256), .rsa(bits: 2048)] where trial.capabilities.offers(.generate(type)) {
+    for type in [KeyType.aes(bits: 256), .ec(.p256), .rsa(bits: 2048)] where trial.capabilities.offers(.generate(type))
+    {
       seen += 1
       let role: KeyRole = WrapAlgorithm.fitting(type).isEmpty ? .signing : .wrapping
       let made = try await trial.generate(type, role, label: "a label")

@@ -44,18 +44,22 @@ extension KeyProviderConformance {
     let types = KeyType.offered.filter { trial.capabilities.offers(.generate($0)) }
     guard !types.isEmpty else { throw NotApplicable("no key type can be generated here") }
     for type in types {
-      for role in KeyRole.allCases where (try? GenerateKeyRequest(version: trial.freshVersion(), type: type, role: role).validate()) != nil {
+      for role in KeyRole.allCases
+      where (try? GenerateKeyRequest(version: trial.freshVersion(), type: type, role: role).validate()) != nil {
         let made = try await trial.generate(type, role)
-        try expect(made.type == type && made.role == role, "Asked for \(type) to be \(role), got \(made.type), \(made.role).")
+        try expect(
+          made.type == type && made.role == role, "Asked for \(type) to be \(role), got \(made.type), \(made.role).")
         guard let publicKey = made.publicKey else { continue }
         let found = SubjectPublicKeyInfo.keyType(of: publicKey)
-        try expect(found == type, "The public key of an \(type) key is \(found.map(\.description) ?? "not understood").")
+        try expect(
+          found == type, "The public key of an \(type) key is \(found.map(\.description) ?? "not understood").")
       }
     }
   }
 
   @Sendable private static func absentTypesAreUnsupported(_ trial: KeyTrial) async throws {
-    for type in KeyType.offered + [.rsa(bits: 1024), .aes(bits: 128)] where !trial.capabilities.offers(.generate(type)) {
+    for type in KeyType.offered + [.rsa(bits: 1024), .aes(bits: 128)] where !trial.capabilities.offers(.generate(type))
+    {
       let role: KeyRole = WrapAlgorithm.fitting(type).isEmpty ? .signing : .wrapping
       let version = try trial.freshVersion()
       try await refused(.unsupported, .notOffered, "Generating \(type), which is not offered,") {

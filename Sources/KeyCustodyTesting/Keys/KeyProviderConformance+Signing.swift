@@ -4,7 +4,8 @@ extension KeyProviderConformance {
   /// Signing.
   static let signing: [KeyBehavior] = [
     .init("A digest of the wrong length is refused", "KeyProvider", wrongDigestIsRefused),
-    .init("A signature algorithm that does not fit the key is refused", "KeyProvider", wrongSignatureAlgorithmIsRefused),
+    .init(
+      "A signature algorithm that does not fit the key is refused", "KeyProvider", wrongSignatureAlgorithmIsRefused),
     .init("An ECDSA signature is r and s, each as long as a coordinate", "KeyProvider", signatureLengths),
     .init("Signatures verify, over their digest and under their key alone", "V8", signaturesVerify),
   ]

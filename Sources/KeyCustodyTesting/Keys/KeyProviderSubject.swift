@@ -12,7 +12,9 @@ public struct KeyProviderSubject: Sendable {
   ///
   /// The environment's clock is a ``ManualClock``, which stands still unless a behaviour moves it.
   public var make: @Sendable (RuntimeEnvironment) async throws -> ConformanceBackend<any KeyProvider>
-  /// Checks signatures; the kit has no cryptography of its own. Without it those behaviours are not applicable.
+  /// Checks signatures; the kit has no cryptography of its own.
+  ///
+  /// Without it those behaviours are not applicable.
   public var verify: SignatureVerifier?
   /// Whether each call of ``make`` gives another backend: false for the one HSM on the desk.
   public var backendsAreSeparate: Bool

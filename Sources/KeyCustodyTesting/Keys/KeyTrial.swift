@@ -6,7 +6,9 @@ struct KeyTrial: Sendable {
   let bench: Bench<any KeyProvider>
   let provider: any KeyProvider
 
-  /// What behaviours wrap where any secret will do. Nothing secret about it.
+  /// What behaviours wrap where any secret will do.
+  ///
+  /// Nothing secret about it.
   static let secret = [UInt8](0xa0..<0xc0)
 
   init(_ subject: KeyProviderSubject) async throws {

@@ -1,7 +1,9 @@
 import KeyCustody
 
 /// Key pairs and ciphertexts made elsewhere, for importing: they show that a provider does the published algorithms and
-/// not merely undoes what it did. The private keys are public, and protect nothing.
+/// not merely undoes what it did.
+///
+/// The private keys are public, and protect nothing.
 enum SampleKeys {
   /// What the two RSA ciphertexts hold.
   static let wrappedSecret = [UInt8](0x40..<0x60)

@@ -91,7 +91,8 @@ extension PolicyStoreConformance {
     }
     try expect(Set(revisions).count == 64, "64 changes share \(Set(revisions).count) revisions.")
     let current = try await trial.currentRevision()
-    try expect(current == revisions.max(), "The revision is \(current); the newest change was \(revisions.max() ?? .zero).")
+    try expect(
+      current == revisions.max(), "The revision is \(current); the newest change was \(revisions.max() ?? .zero).")
   }
 
   @Sendable private static func listingDuringWrites(_ trial: StoreTrial) async throws {

@@ -25,7 +25,8 @@ extension PolicyStoreConformance {
 
   @Sendable private static func prefixIsText(_ trial: StoreTrial) async throws {
     for name in names.shuffledForTests { try await trial.put(name) }
-    for prefix in ["", "a", "a/", "a/b", "a/b/", "vault", "vaults/1", "vaults/", "B", "zzz", "a/b/c/d", "%", "_", "a_"] {
+    for prefix in ["", "a", "a/", "a/b", "a/b/", "vault", "vaults/1", "vaults/", "B", "zzz", "a/b/c/d", "%", "_", "a_"]
+    {
       let listed = try await trial.list(prefix: prefix).map(\.key.description)
       let due = names.filter { $0.utf8.starts(with: prefix.utf8) }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
       try expect(listed == due, "The prefix '\(prefix)' lists \(listed); \(due) is due.")
@@ -81,7 +82,8 @@ extension PolicyStoreConformance {
     }
     let page = try await trial.list(limit: .max)
     try expect(
-      page.count <= PolicyStoreLimits.pageSize, "A page holds \(page.count) records, \(PolicyStoreLimits.pageSize) at most are due.")
+      page.count <= PolicyStoreLimits.pageSize,
+      "A page holds \(page.count) records, \(PolicyStoreLimits.pageSize) at most are due.")
     let all = try await trial.listAll()
     let due = (0..<count).map { "n/\(10_000 + $0)" }
     try expect(all.map(\.key.description) == due, "Of \(count) records \(all.count) are listed page by page.")

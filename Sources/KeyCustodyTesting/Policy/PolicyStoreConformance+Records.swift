@@ -113,7 +113,8 @@ extension PolicyStoreConformance {
 
   @Sendable private static func valuesAreBinary(_ trial: StoreTrial) async throws {
     let values: [[UInt8]] = [
-      Array(0...255), Array((0...255).reversed()), [0], [0, 0, 0], Array("\r\n'\"\\;--\u{0}é🔑".utf8), [0xff, 0xfe, 0xc0],
+      Array(0...255), Array((0...255).reversed()), [0], [0, 0, 0], Array("\r\n'\"\\;--\u{0}é🔑".utf8),
+      [0xff, 0xfe, 0xc0],
       [UInt8](repeating: 0, count: 5000), Array("null".utf8), Array("{}".utf8),
     ]
     for (number, value) in values.enumerated() {
@@ -168,7 +169,8 @@ extension PolicyStoreConformance {
   @Sendable private static func longestKeysAreTaken(_ trial: StoreTrial) async throws {
     let segment = String(repeating: "x", count: 199)
     let names = [
-      "\(segment)/\(segment)y", "\(segment)/\(segment)z", String(repeating: "a/", count: 199) + "ab", "-", "~", "_", ".a",
+      "\(segment)/\(segment)y", "\(segment)/\(segment)z", String(repeating: "a/", count: 199) + "ab", "-", "~", "_",
+      ".a",
       "a.", "...a", "a..b", "~tilde", "-dash/--", "CON", "nul.txt", "a.tmp", "a.json", "0",
     ]
     var records: [PolicyRecord] = []

@@ -16,7 +16,9 @@ extension PolicyStoreConformance {
     .init("Records survive reopening", "PolicyStore", recordsSurvive),
     .init("Deletes survive reopening", "PolicyStore", deletesSurvive),
     .init("Revisions grow across reopening", "PolicyStore", revisionsGrowAcrossReopening),
-    .init("Revisions grow after the newest record was deleted and the store reopened", "PolicyStore", revisionsGrowAfterDelete),
+    .init(
+      "Revisions grow after the newest record was deleted and the store reopened", "PolicyStore",
+      revisionsGrowAfterDelete),
     .init("After close every method is unavailable (closed)", "PolicyStore", closedIsUnavailable),
     .init("Closing twice does no harm", "PolicyStore", closingTwiceIsHarmless),
   ]
@@ -117,7 +119,8 @@ extension PolicyStoreConformance {
     let current = try await again.currentRevision()
     try expect(current >= newest.revision, "The revision was \(newest.revision) and is \(current) after reopening.")
     let next = try await again.put(first.key, [2], over: first.revision)
-    try expect(next.revision > newest.revision, "A write after \(newest.revision) and reopening is at \(next.revision).")
+    try expect(
+      next.revision > newest.revision, "A write after \(newest.revision) and reopening is at \(next.revision).")
   }
 
   @Sendable private static func revisionsGrowAfterDelete(_ trial: StoreTrial) async throws {
@@ -127,7 +130,8 @@ extension PolicyStoreConformance {
     let gone = try await trial.remove(newest)
     let again = try await trial.reopened()
     let current = try await again.currentRevision()
-    try expect(current >= gone, "The newest change was a delete at \(gone); after reopening the revision is \(current).")
+    try expect(
+      current >= gone, "The newest change was a delete at \(gone); after reopening the revision is \(current).")
     let next = try await again.put("b", [3])
     try expect(next.revision > gone, "The delete was at \(gone); after reopening a write is at \(next.revision).")
     let outcome = try await again.delete(newest.key, newest.revision)

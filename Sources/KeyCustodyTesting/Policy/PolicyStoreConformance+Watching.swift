@@ -124,7 +124,9 @@ extension PolicyStoreConformance {
         try expect(
           told.map(\.revision) == told.map(\.revision).sorted(), "A watcher was told changes out of order.")
         let found = replay(told).filter { $0.key.description.hasPrefix("d/") }
-        try expect(found == due, "What a watcher was told adds up to other records (\(found.count)) than there are (\(due.count)).")
+        try expect(
+          found == due,
+          "What a watcher was told adds up to other records (\(found.count)) than there are (\(due.count)).")
       }
     }
   }

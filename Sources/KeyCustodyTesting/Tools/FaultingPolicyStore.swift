@@ -49,7 +49,8 @@ public struct FaultingPolicyStore: PolicyStore {
   }
 
   /// Removes a record, or fails by plan.
-  public func delete(_ key: RecordKey, expecting revision: StoreRevision) async throws(KeyCustodyError) -> StoreOutcome {
+  public func delete(_ key: RecordKey, expecting revision: StoreRevision) async throws(KeyCustodyError) -> StoreOutcome
+  {
     try await plan.run(.delete) { () async throws(KeyCustodyError) in
       try await inner.delete(key, expecting: revision)
     }

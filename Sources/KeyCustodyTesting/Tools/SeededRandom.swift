@@ -1,7 +1,9 @@
 public import KeyCustody
 import Synchronization
 
-/// Random bytes that a seed decides (SplitMix64): the same seed gives the same bytes. For tests only: predictable.
+/// Random bytes that a seed decides (SplitMix64): the same seed gives the same bytes.
+///
+/// For tests only: predictable.
 public final class SeededRandom: RandomSource {
   private let state: Mutex<UInt64>
 

@@ -192,7 +192,9 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
     try RecordKey("directory/principals/\(id.tenant.folded)/\(id.subject.folded)")
   }
 
-  /// An API key names its principal: `kck.TENANT.SUBJECT.SECRET`. Only the names are taken out of the secret.
+  /// An API key names its principal: `kck.TENANT.SUBJECT.SECRET`.
+  ///
+  /// Only the names are taken out of the secret.
   private static func principal(namedBy secret: borrowing SecretBytes) -> PrincipalID? {
     guard secret.count <= 400 else { return nil }
     let names = secret.withBytes { bytes -> [String] in
@@ -230,7 +232,9 @@ struct DirectoryRecord: Codable, Sendable {
   }
 }
 
-/// A salted SHA-256 of a random secret of 256 bits. A slow hash would guard nothing more: there is nothing to guess.
+/// A salted SHA-256 of a random secret of 256 bits.
+///
+/// A slow hash would guard nothing more: there is nothing to guess.
 struct SecretHash: Codable, Sendable {
   var salt: String
   var hash: String

@@ -57,7 +57,9 @@ struct TokenAuthority: Sendable {
     self.environment = environment
   }
 
-  /// The signing key on record, or a new one. The intent is recorded first, so that a crash between leaves no orphan.
+  /// The signing key on record, or a new one.
+  ///
+  /// The intent is recorded first, so that a crash between leaves no orphan.
   private static func signingKey(
     store: any PolicyStore, signer: any KeyProvider, environment: RuntimeEnvironment
   ) async throws(KeyCustodyError) -> SigningKey {
@@ -132,7 +134,9 @@ struct TokenAuthority: Sendable {
     return signed + "." + signature.base64URL
   }
 
-  /// Checks form, algorithm, key, signature, issuer, audience and time. Every failure is one and the same error.
+  /// Checks form, algorithm, key, signature, issuer, audience and time.
+  ///
+  /// Every failure is one and the same error.
   func verify(_ token: String, audience: String) async throws(KeyCustodyError) -> Claims {
     let rejected = DirectoryIdentityProvider.rejected
     guard token.utf8.count <= Self.longestToken else { throw rejected }

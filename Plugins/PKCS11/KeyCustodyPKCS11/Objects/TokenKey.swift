@@ -26,11 +26,15 @@ struct KeyHandles {
   /// Whether only a public half is left, of a key whose destruction or making was cut off.
   var isLeftover: Bool { privates.isEmpty && secrets.isEmpty && !publics.isEmpty }
   /// Whether two objects share a class, or a pair and a secret key share the name.
-  var isAmbiguous: Bool { publics.count > 1 || privates.count + secrets.count > 1 || !secrets.isEmpty && !publics.isEmpty }
+  var isAmbiguous: Bool {
+    publics.count > 1 || privates.count + secrets.count > 1 || !secrets.isEmpty && !publics.isEmpty
+  }
 }
 
 extension CryptokiSession {
-  /// The key objects of a name. Certificates and data of the same CKA_ID don't count.
+  /// The key objects of a name.
+  ///
+  /// Certificates and data of the same CKA_ID don't count.
   func handles(of version: KeyVersionID) throws(PKCS11Failure) -> KeyHandles {
     let template = Template([(CKA_TOKEN, .flag(true)), (CKA_ID, .bytes(version.bytes))])
     var result = KeyHandles()
@@ -45,7 +49,9 @@ extension CryptokiSession {
     return result
   }
 
-  /// Works with a key. Where a handle kept from before is refused, the key is looked up once more and compared.
+  /// Works with a key.
+  ///
+  /// Where a handle kept from before is refused, the key is looked up once more and compared.
   func withKey<Result: ~Copyable>(
     _ version: KeyVersionID, _ work: (TokenKey) throws(PKCS11Failure) -> Result
   ) throws(PKCS11Failure) -> Result {
@@ -104,7 +110,8 @@ extension CryptokiSession {
   private func describeSecret(
     _ handle: CK_OBJECT_HANDLE, _ version: KeyVersionID
   ) throws(PKCS11Failure) -> TokenKey {
-    let values = KeyAttributes(try read(Self.described + [CKA_VALUE_LEN, CKA_WRAP, CKA_UNWRAP, CKA_DECRYPT], of: handle))
+    let values = KeyAttributes(
+      try read(Self.described + [CKA_VALUE_LEN, CKA_WRAP, CKA_UNWRAP, CKA_DECRYPT], of: handle))
     let length = values.number(CKA_VALUE_LEN) ?? 0
     guard values.number(CKA_KEY_TYPE) == CKK_AES, length == 32 || length == 0 else {
       throw .custody(Self.foreign(version, "it is not an AES-256 key"))
@@ -121,8 +128,9 @@ extension CryptokiSession {
       mechanisms: values.mechanisms)
   }
 
-  /// What tells an AES key from others: SHA-256 of a fixed value wrapped under it. The value is public, and so is the
-  /// wrapped form; neither tells anything of the key.
+  /// What tells an AES key from others: SHA-256 of a fixed value wrapped under it.
+  ///
+  /// The value is public, and so is the wrapped form; neither tells anything of the key.
   private func checkValue(of handle: CK_OBJECT_HANDLE) throws(PKCS11Failure) -> [UInt8] {
     let wrapped = try wrapSecret(SecretBytes(copying: Self.checkBytes), with: handle)
     return try onHost { () throws(KeyCustodyError) in try Self.checkValue(wrapped) }
