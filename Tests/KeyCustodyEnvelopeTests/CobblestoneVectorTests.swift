@@ -75,7 +75,8 @@ import Testing
     // Wycheproof's case 9, "short message with non-empty context string".
     try await Self.check(
       "sample", key: Array("YELLOW SUBMARINE YELLOW SUBMARIN".utf8), context: Array("test context".utf8),
-      sealed: try hex(Self.sampleCiphertext), isValid: true, hash: try Hashing.digest(.sha256, Array("chunked".utf8)).hexadecimal,
+      sealed: try hex(Self.sampleCiphertext), isValid: true,
+      hash: try Hashing.digest(.sha256, Array("chunked".utf8)).hexadecimal,
       .sha256)
   }
   private static let sampleCiphertext =

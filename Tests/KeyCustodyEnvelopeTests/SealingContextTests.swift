@@ -27,7 +27,9 @@ import Testing
       ["a": "bc"], ["ab": "c"], ["a": "b", "c": ""], ["a": "", "bc": ""], [:],
     ]
     let encodings = try pairs.flatMap { identifiers in
-      try ["o", "oa"].map { try makeContext(object: $0, identifiers: identifiers).encoded(for: .service, header: header) }
+      try ["o", "oa"].map {
+        try makeContext(object: $0, identifiers: identifiers).encoded(for: .service, header: header)
+      }
     }
     #expect(Set(encodings).count == encodings.count)
   }
