@@ -136,3 +136,38 @@ func refuses(_ body: () throws -> Void) -> Bool {
   } catch { return false }
   return false
 }
+
+final class Counter: Sendable {
+  private let count = Mutex(0)
+  var value: Int { count.withLock { $0 } }
+  func add() { count.withLock { $0 += 1 } }
+}
+
+/// Pieces of 64 KiB that count how many were asked for.
+struct CountedPieces: AsyncSequence, Sendable {
+  let count: Int
+  let counter: Counter
+  struct Iterator: AsyncIteratorProtocol {
+    var left: Int
+    let counter: Counter
+    mutating func next() async throws -> [UInt8]? {
+      guard left > 0 else { return nil }
+      left -= 1
+      counter.add()
+      return pattern(64 << 10)
+    }
+  }
+  func makeAsyncIterator() -> Iterator { Iterator(left: count, counter: counter) }
+}
+
+/// The keys that are out.
+final class Current: Sendable {
+  private let keys: Mutex<LayeredKeys>
+  init(_ keys: LayeredKeys) { self.keys = Mutex(keys) }
+  func replace(_ fresh: LayeredKeys) { keys.withLock { $0 = fresh } }
+  func destroy() {
+    let keys = keys.withLock { $0 }
+    keys.service.destroy()
+    keys.customer.destroy()
+  }
+}
