@@ -59,7 +59,8 @@ extension KeyCustodyError {
   static func notConfirmed(_ error: SystemError, _ path: String) -> KeyCustodyError {
     KeyCustodyError(
       .timeout, .notConfirmed, "The disk did not confirm a change of '\(path)'; whether it lasts is unknown.",
-      remedy: "Look at the system's log (dmesg) for errors of the disk.", diagnostic: "\(error.call) errno \(error.code)")
+      remedy: "Look at the system's log (dmesg) for errors of the disk.",
+      diagnostic: "\(error.call) errno \(error.code)")
   }
 
   /// A file of ours that is not what was written.
