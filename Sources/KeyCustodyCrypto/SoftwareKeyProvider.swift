@@ -84,9 +84,12 @@ package final class SoftwareKeyProvider: KeyProvider {
     _ secret: borrowing SecretBytes, with request: WrapRequest
   ) async throws(KeyCustodyError) -> WrappedSecret {
     try begin(.wrap(request.algorithm), request.context)
-    guard (16...64).contains(secret.count) else {
+    let sizes: [Int] = request.algorithm == .aes256KW ? [16, 24, 32] : Array(16...64)
+    guard sizes.contains(secret.count) else {
       throw KeyCustodyError(
-        .invalidInput, .wrongSize, "A key provider wraps secrets of 16 to 64 bytes, not of \(secret.count).")
+        .invalidInput, .wrongSize,
+        "\(request.algorithm) wraps secrets of \(request.algorithm == .aes256KW ? "16, 24 or 32" : "16 to 64") bytes, "
+          + "not of \(secret.count).")
     }
     let copy = secret.copy()
     let bytes = try await run(.quick, request.context) { () throws(KeyCustodyError) in
