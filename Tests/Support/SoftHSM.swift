@@ -1,3 +1,8 @@
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -24,8 +29,8 @@ public final class SoftHSM: Sendable {
 
   private init() {
     folder = "/tmp/key-custody-softhsm-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-    mkdir(folder, 0o700)
-    mkdir("\(folder)/tokens", 0o700)
+    unsafe mkdir(folder, 0o700)
+    unsafe mkdir("\(folder)/tokens", 0o700)
     let settings = """
       directories.tokendir = \(folder)/tokens
       objectstore.backend = file
@@ -36,7 +41,7 @@ public final class SoftHSM: Sendable {
     Self.write(Array(settings.utf8), to: "\(folder)/softhsm2.conf")
     unsafe setenv("SOFTHSM2_CONF", "\(folder)/softhsm2.conf", 1)
     module = Self.places.first { unsafe access($0, R_OK) == 0 }
-    unsafe atexit { Self.removeFolder() }
+    atexit { Self.removeFolder() }
   }
 
   private static let places = [
@@ -88,12 +93,7 @@ public final class SoftHSM: Sendable {
     _ = unsafe Glibc.write(descriptor, bytes, bytes.count)
   }
 
-  /// Removes everything below the folder: it is ours alone.
-  private static func removeFolder() {
-    let visit: @convention(c) (UnsafePointer<CChar>?, UnsafePointer<stat>?, Int32, UnsafeMutablePointer<FTW>?) -> Int32 =
-      { path, _, _, _ in unsafe path.map { unsafe remove($0) } ?? 0 }
-    _ = unsafe nftw(shared.folder, visit, 16, Int32(FTW_DEPTH.rawValue | FTW_PHYS.rawValue))
-  }
+  private static func removeFolder() { try? FileManager.default.removeItem(atPath: shared.folder) }
 }
 
 /// A token of SoftHSM with what a configuration needs to open it.
