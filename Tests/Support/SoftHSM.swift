@@ -41,7 +41,7 @@ public final class SoftHSM: Sendable {
     Self.write(Array(settings.utf8), to: "\(folder)/softhsm2.conf")
     unsafe setenv("SOFTHSM2_CONF", "\(folder)/softhsm2.conf", 1)
     module = Self.places.first { unsafe access($0, R_OK) == 0 }
-    atexit { Self.removeFolder() }
+    atexit { try? FileManager.default.removeItem(atPath: SoftHSM.shared.folder) }
   }
 
   private static let places = [
@@ -92,8 +92,6 @@ public final class SoftHSM: Sendable {
     defer { close(descriptor) }
     _ = unsafe Glibc.write(descriptor, bytes, bytes.count)
   }
-
-  private static func removeFolder() { try? FileManager.default.removeItem(atPath: shared.folder) }
 }
 
 /// A token of SoftHSM with what a configuration needs to open it.
