@@ -1,7 +1,3 @@
-public import KeyCustody
-import KeyCustodyPKCS11
-import Synchronization
-
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else
@@ -12,6 +8,9 @@ import Synchronization
 #elseif canImport(Musl)
   import Musl
 #endif
+public import KeyCustody
+import KeyCustodyPKCS11
+import Synchronization
 
 /// SoftHSM for this test process: a folder of tokens of its own, gone when the process ends.
 ///
@@ -42,7 +41,7 @@ public final class SoftHSM: Sendable {
     Self.write(Array(settings.utf8), to: "\(folder)/softhsm2.conf")
     unsafe setenv("SOFTHSM2_CONF", "\(folder)/softhsm2.conf", 1)
     module = Self.places.first { unsafe access($0, R_OK) == 0 }
-    atexit { SoftHSM.removeFolder() }
+    atexit { try? FileManager.default.removeItem(atPath: SoftHSM.shared.folder) }
   }
 
   private static let places = [
@@ -92,11 +91,6 @@ public final class SoftHSM: Sendable {
     guard descriptor >= 0 else { return }
     defer { close(descriptor) }
     _ = unsafe Glibc.write(descriptor, bytes, bytes.count)
-  }
-
-  /// Removes everything below the folder: it is ours alone.
-  private static func removeFolder() {
-    try? FileManager.default.removeItem(atPath: shared.folder)
   }
 }
 
