@@ -26,6 +26,13 @@ static inline OSSL_DECODER_CTX *kc_new_pkcs8_decoder(EVP_PKEY **key, OSSL_LIB_CT
   return OSSL_DECODER_CTX_new_for_pkey(key, "DER", "PrivateKeyInfo", NULL, EVP_PKEY_KEYPAIR, context, NULL);
 }
 
+// An OSSL_PARAM keeps the pointer to its name: made here, where the name is a constant.
+static inline int kc_hmac_init(EVP_MAC_CTX *context, const unsigned char *key, size_t count, char *digest) {
+  OSSL_PARAM parameters[2] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                              OSSL_PARAM_construct_end()};
+  return EVP_MAC_init(context, key, count, parameters);
+}
+
 // OpenSSL's constant-time OAEP decoding of an already decrypted block (RFC 8017, section 7.1.2, step 3). Deprecated in
 // 3.0 with no successor for blocks that another device decrypted.
 static inline int kc_oaep_decode(

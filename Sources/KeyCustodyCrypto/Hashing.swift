@@ -26,14 +26,7 @@ package enum Hashing {
     }
     defer { unsafe EVP_MAC_CTX_free(context) }
     var name = Array(algorithm.rawValue.utf8CString)
-    let code = unsafe name.withUnsafeMutableBufferPointer { name in
-      var parameters = unsafe [
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name.baseAddress, 0), OSSL_PARAM_construct_end(),
-      ]
-      return unsafe key.withUnsafeBytes { key in
-        unsafe EVP_MAC_init(context, key.octets, key.count, &parameters)
-      }
-    }
+    let code = unsafe key.withUnsafeBytes { key in unsafe kc_hmac_init(context, key.octets, key.count, &name) }
     try check(code, "EVP_MAC_init")
     for part in parts { try check(unsafe EVP_MAC_update(context, part, part.count), "EVP_MAC_update") }
     return try SecretBytes(count: algorithm.length) { (output: inout MutableRawSpan) throws(KeyCustodyError) in
