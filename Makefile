@@ -65,7 +65,8 @@ bench: dependencies ## Print ratios against baselines in the same run (QUICK=1 f
 
 .PHONY: commands
 commands: dependencies ## Run the executable end to end, as a user would
-	Tests/Commands/check.sh
+	swift build --product keycustody $(STRICT)
+	Tests/Commands/check.sh "$$(swift build --show-bin-path $(STRICT))/keycustody"
 
 .PHONY: clean
 clean: ## Remove build products

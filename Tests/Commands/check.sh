@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # Runs the executable as its users do, on every kind of key provider, good input and bad. Prints what it checked.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/../.." && pwd)
-swift build --package-path "$root" --product keycustody --quiet
-keycustody=$(swift build --package-path "$root" --show-bin-path)/keycustody
+keycustody=${1:?usage: check.sh EXECUTABLE}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
