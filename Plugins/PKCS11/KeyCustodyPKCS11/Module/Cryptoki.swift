@@ -143,7 +143,6 @@ struct Cryptoki: @unchecked Sendable {
     }
   }
 
-
   /// C_InitPIN, on a session of the security officer.
   func initializePIN(_ session: CK_SESSION_HANDLE, pin: borrowing SecretBytes) throws(PKCS11Failure) {
     try pin.withBytes { (pin) throws(PKCS11Failure) in

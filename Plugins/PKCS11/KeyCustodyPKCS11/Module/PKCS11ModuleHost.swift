@@ -1,5 +1,5 @@
-import KeyCustody
 import CKeyCustodyPKCS11
+import KeyCustody
 import Synchronization
 
 #if canImport(Glibc)

@@ -162,7 +162,8 @@ extension TokenKey {
 
   private func unfit(_ algorithm: String) -> KeyCustodyError {
     KeyCustodyError(
-      .invalidInput, .wrongKeyType, "'\(algorithm)' does not fit a \(description.role) key of type \(description.type).",
+      .invalidInput, .wrongKeyType,
+      "'\(algorithm)' does not fit a \(description.role) key of type \(description.type).",
       remedy: "Use an algorithm of that key, or another key.")
   }
 

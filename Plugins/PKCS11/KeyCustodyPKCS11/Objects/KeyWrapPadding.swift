@@ -14,7 +14,9 @@ enum KeyWrapPadding {
       buffer.storeBytes(of: UInt32(0xa659_59a6).bigEndian, toByteOffset: 0, as: UInt32.self)
       buffer.storeBytes(of: UInt32(secret.count).bigEndian, toByteOffset: 4, as: UInt32.self)
       secret.withBytes { bytes in
-        for index in 0..<bytes.byteCount { buffer.storeBytes(of: bytes[index], toByteOffset: 8 + index, as: UInt8.self) }
+        for index in 0..<bytes.byteCount {
+          buffer.storeBytes(of: bytes[index], toByteOffset: 8 + index, as: UInt8.self)
+        }
       }
       try unsafe buffer.withUnsafeMutableBytes { (buffer) throws(KeyCustodyError) in
         let work = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[(8 + padded)...])

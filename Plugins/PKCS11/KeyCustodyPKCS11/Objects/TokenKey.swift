@@ -26,7 +26,9 @@ struct KeyHandles {
   /// Whether only a public half is left, of a key whose destruction or making was cut off.
   var isLeftover: Bool { privates.isEmpty && secrets.isEmpty && !publics.isEmpty }
   /// Whether two objects share a class, or a pair and a secret key share the name.
-  var isAmbiguous: Bool { publics.count > 1 || privates.count + secrets.count > 1 || !secrets.isEmpty && !publics.isEmpty }
+  var isAmbiguous: Bool {
+    publics.count > 1 || privates.count + secrets.count > 1 || !secrets.isEmpty && !publics.isEmpty
+  }
 }
 
 extension CryptokiSession {
@@ -104,7 +106,8 @@ extension CryptokiSession {
   private func describeSecret(
     _ handle: CK_OBJECT_HANDLE, _ version: KeyVersionID
   ) throws(PKCS11Failure) -> TokenKey {
-    let values = KeyAttributes(try read(Self.described + [CKA_VALUE_LEN, CKA_WRAP, CKA_UNWRAP, CKA_DECRYPT], of: handle))
+    let values = KeyAttributes(
+      try read(Self.described + [CKA_VALUE_LEN, CKA_WRAP, CKA_UNWRAP, CKA_DECRYPT], of: handle))
     let length = values.number(CKA_VALUE_LEN) ?? 0
     guard values.number(CKA_KEY_TYPE) == CKK_AES, length == 32 || length == 0 else {
       throw .custody(Self.foreign(version, "it is not an AES-256 key"))
