@@ -59,7 +59,8 @@ extension PKCS11KeyProvider {
       GenerateKeyRequest(version: version, type: type, role: role, label: label), context: Backends.context)
   }
 
-  func wrap(_ secret: borrowing SecretBytes, _ key: KeyDescription, _ algorithm: WrapAlgorithm) async throws -> [UInt8] {
+  func wrap(_ secret: borrowing SecretBytes, _ key: KeyDescription, _ algorithm: WrapAlgorithm) async throws -> [UInt8]
+  {
     try await wrap(
       secret, with: WrapRequest(version: key.version, algorithm: algorithm, context: Backends.context)
     ).bytes

@@ -21,3 +21,17 @@ struct ConformanceTests {
         }))
   }
 }
+
+@Suite("The contract of a policy store on SoftHSM")
+struct StoreConformanceTests {
+  @Test("DESIGN 3: data objects of a token are a policy store", arguments: PolicyStoreConformance.all)
+  func records(_ behavior: ConformanceBehavior<PolicyStoreSubject>) async throws {
+    try await behavior.run(
+      PolicyStoreSubject(
+        capacity: PKCS11PolicyStore.recordLimit,
+        make: { environment in
+          let token = try await SoftHSM.makeToken()
+          return .persistent { try await Backends.store(token, environment: environment) }
+        }))
+  }
+}

@@ -1,3 +1,7 @@
+public import KeyCustody
+import KeyCustodyPKCS11
+import Synchronization
+
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else
@@ -8,9 +12,6 @@
 #elseif canImport(Musl)
   import Musl
 #endif
-public import KeyCustody
-import KeyCustodyPKCS11
-import Synchronization
 
 /// SoftHSM for this test process: a folder of tokens of its own, gone when the process ends.
 ///

@@ -24,7 +24,9 @@ actor ChangeFeed {
   /// The next change; `nil` when the store was closed, or the reader was cancelled.
   func next() async -> StoreChange? {
     while pending.isEmpty {
-      if isFresh { isFresh = false } else {
+      if isFresh {
+        isFresh = false
+      } else {
         var wakeups = wakeups
         guard await wakeups.next(isolation: self) != nil else { return nil }
         self.wakeups = wakeups

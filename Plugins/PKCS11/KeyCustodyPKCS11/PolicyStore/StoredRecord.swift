@@ -22,14 +22,16 @@ enum StoredRecord {
     _ key: String, _ revision: StoreRevision, _ value: [UInt8]
   ) throws(KeyCustodyError) -> [UInt8] {
     let name = Array(key.utf8)
-    let body = magic + bytes(revision.number, 8) + bytes(UInt64(name.count), 2) + bytes(UInt64(value.count), 4)
+    let body =
+      magic + bytes(revision.number, 8) + bytes(UInt64(name.count), 2) + bytes(UInt64(value.count), 4)
       + name + value
     return body + (try Hashing.sha256(body))
   }
 
   /// Reads what ``encode(_:_:_:)`` wrote; `nil` for anything torn or altered.
-  static func decode(_ stored: [UInt8]) throws(KeyCustodyError) -> (key: String, revision: StoreRevision, value: [UInt8])?
-  {
+  static func decode(_ stored: [UInt8]) throws(KeyCustodyError) -> (
+    key: String, revision: StoreRevision, value: [UInt8]
+  )? {
     guard stored.count >= headLength + 32, stored.starts(with: magic) else { return nil }
     let body = Array(stored.dropLast(32))
     guard constantTimeEqual(try Hashing.sha256(body), Array(stored.suffix(32))) else { return nil }

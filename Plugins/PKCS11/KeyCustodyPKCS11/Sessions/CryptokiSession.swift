@@ -14,10 +14,10 @@ final class CryptokiSession {
   /// Keys found before; handles are valid for this session's token only and are checked when they are refused.
   var keys: [KeyVersionID: TokenKey] = [:]
 
-  init(_ token: PKCS11Token) throws(PKCS11Failure) {
+  init(_ token: PKCS11Token, slot: CK_SLOT_ID? = nil) throws(PKCS11Failure) {
     self.token = token
     cryptoki = token.module.cryptoki
-    handle = try cryptoki.openSession(token.slot)
+    handle = try cryptoki.openSession(slot ?? token.slot)
   }
 
   /// Closes it; an error means that it is closed already.
