@@ -41,7 +41,7 @@ final class FileRecords: Sendable {
       }
     }
     let revisions = try RevisionFile(
-      folder.root, highest: records.map(\.revision).max() ?? .zero, isNew: records.isEmpty && damaged.isEmpty)
+      folder.root, highest: records.map(\.revision).max() ?? .zero, isNew: folder.isNew)
     let table = RecordTable(records, revision: revisions.start)
     state = Mutex(State(table: table, damaged: damaged))
     self.revisions = Mutex(revisions)

@@ -1,7 +1,7 @@
 import KeyCustody
 import KeyCustodyCrypto
 
-/// The file `revision`: revisions below the number in it may have been given out.
+/// The file `revision`: revisions up to the number in it may have been given out.
 ///
 /// It is raised by a block before the first revision of the block is given out, so that no revision comes twice, though
 /// the file is not written with every change. `KCRV` ‖ format (1 byte, 1) ‖ number (8 bytes) ‖ SHA-256 of all before it.
@@ -14,35 +14,35 @@ struct RevisionFile {
 
   private let folder: DurableFolder
   private var reserved: UInt64
+  /// The revision to go on from.
+  let start: StoreRevision
 
-  /// Reads the file, and gives the revision to go on from.
+  /// Reads the file of a store, or makes it.
   ///
-  /// - Parameter highest: the highest revision among the records.
+  /// - Parameters:
+  ///   - highest: the highest revision among the records.
+  ///   - isNew: whether the store was made just now.
   init(_ folder: DurableFolder, highest: StoreRevision, isNew: Bool) throws(KeyCustodyError) {
     self.folder = folder
-    let bytes = try folder.read(Self.name, limit: 1 << 10)
-    if let number = try bytes.flatMap({ (bytes) throws(KeyCustodyError) in try Self.decode(bytes) }) {
-      reserved = max(number, highest.number)
-    } else if bytes == nil && isNew {
+    if isNew {
+      start = .zero
       reserved = 0
-    } else {
-      reserved = highest.number + Self.leap
+      return try reserve(StoreRevision(1))
     }
+    let bytes = try folder.read(Self.name, limit: 1 << 10)
+    let number = try bytes.flatMap { (bytes) throws(KeyCustodyError) in try Self.decode(bytes) }
+    reserved = max(number ?? (highest.number + Self.leap), highest.number)
+    start = StoreRevision(reserved)
   }
-
-  /// The revision to go on from.
-  var start: StoreRevision { StoreRevision(reserved) }
 
   /// Makes sure that a revision may be given out.
   mutating func reserve(_ revision: StoreRevision) throws(KeyCustodyError) {
-    guard revision.number > reserved || isUntouched else { return }
+    guard revision.number > reserved else { return }
     let next = revision.number + Self.block
     let body = Self.magic + RecordFile.bigEndian(next, 8)
     try folder.replace(Self.name, body + (try Hashing.sha256(body)))
     reserved = next
-    isUntouched = false
   }
-  private var isUntouched = true
 
   private static func decode(_ bytes: [UInt8]) throws(KeyCustodyError) -> UInt64? {
     guard bytes.count == magic.count + 40, bytes.starts(with: magic) else { return nil }

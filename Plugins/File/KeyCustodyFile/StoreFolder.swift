@@ -9,6 +9,8 @@ final class StoreFolder: Sendable {
   /// Where the keys or records are.
   let contents: DurableFolder
   let store: StoreFile
+  /// Whether it was made by this opening.
+  let isNew: Bool
   private let lock: Mutex<Int32?>
 
   private static let lockName = "lock"
@@ -32,8 +34,10 @@ final class StoreFolder: Sendable {
       let path = root.appending(StoreFile.name)
       if let bytes = try root.read(StoreFile.name, limit: StoreFile.largest) {
         store = try StoreFile.decode(bytes, as: kind, at: path)
+        isNew = false
       } else if let make {
         store = try make()
+        isNew = true
         try Self.makeFolder(self.contents)
         guard try root.create(StoreFile.name, try store.encoded()) else {
           throw KeyCustodyError(
