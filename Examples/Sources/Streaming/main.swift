@@ -4,7 +4,9 @@ import KeyCustodyEnvelope
 import KeyCustodyMemory
 import KeyCustodyServices
 
-/// Sealed bytes in memory. A service puts its blob store here: all that is needed is a size and reads at an offset.
+/// Sealed bytes in memory.
+///
+/// A service puts its blob store here: all that is needed is a size and reads at an offset.
 struct Blob: RandomAccessBytes {
   let bytes: [UInt8]
   var size: Int64 { Int64(bytes.count) }

@@ -1,14 +1,15 @@
 // One binary, any backend: the configuration file that is its one argument says where keys and records live.
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
 import KeyCustody
 import KeyCustodyFile
 import KeyCustodyMemory
 import KeyCustodyPKCS11
 import KeyCustodyServices
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
 
 struct Unexpected: Error, CustomStringConvertible {
   let description: String
