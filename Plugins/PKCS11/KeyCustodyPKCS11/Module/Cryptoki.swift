@@ -15,7 +15,9 @@ struct Cryptoki: @unchecked Sendable {
   // Unchecked: the table of functions never changes, and the library stays loaded to the end of the process.
   let functions: UnsafeMutablePointer<CK_FUNCTION_LIST>
 
-  /// Loads a module. It is never unloaded: modules leave threads and exit handlers behind.
+  /// Loads a module.
+  ///
+  /// It is never unloaded: modules leave threads and exit handlers behind.
   init(path: String) throws(KeyCustodyError) {
     typealias GetFunctionList = @convention(c) (UnsafeMutablePointer<UnsafeMutablePointer<CK_FUNCTION_LIST>?>?) -> CK_RV
     guard let library = unsafe dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
@@ -65,7 +67,9 @@ struct Cryptoki: @unchecked Sendable {
 
   // MARK: Slots and tokens
 
-  /// The slots that hold a token. The call for their number comes first, as the standard asks: it renews the list.
+  /// The slots that hold a token.
+  ///
+  /// The call for their number comes first, as the standard asks: it renews the list.
   func slotsWithToken() throws(PKCS11Failure) -> [CK_SLOT_ID] {
     var count: CK_ULONG = 0
     try unsafe call("C_GetSlotList", functions.pointee.C_GetSlotList) { unsafe $0(1, nil, &count) }

@@ -11,7 +11,9 @@ enum PKCS11Failure: Error {
   /// The module's code, where that is what happened.
   var code: CK_RV? { if case .code(let code, _) = self { code } else { nil } }
 
-  /// Whether the session is of no more use. The call that answered it did nothing.
+  /// Whether the session is of no more use.
+  ///
+  /// The call that answered it did nothing.
   var meansSessionIsGone: Bool {
     switch code {
     case CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_OPERATION_ACTIVE: true
@@ -41,7 +43,9 @@ enum PKCS11Failure: Error {
     }
   }
 
-  /// The failure in the closed taxonomy. Function and code stand in the diagnostic.
+  /// The failure in the closed taxonomy.
+  ///
+  /// Function and code stand in the diagnostic.
   var translated: KeyCustodyError {
     switch self {
     case .custody(let error): error

@@ -16,7 +16,9 @@ final class PKCS11ModuleHost: Sendable {
   static let shared = PKCS11ModuleHost()
   private let modules = Mutex<[String: PKCS11Module]>([:])
 
-  /// Loads and initialises a module, or adds a user to one that is. Blocks.
+  /// Loads and initialises a module, or adds a user to one that is.
+  ///
+  /// Blocks.
   ///
   /// - Throws: `invalidInput` for a relative path; `unavailable` for a module that is not there or does not start.
   func acquire(_ path: String) throws(KeyCustodyError) -> PKCS11Module {
@@ -71,7 +73,9 @@ final class PKCS11Module: Sendable {
   /// Whether somebody else in this process initialised the module: then it is never finalised here.
   var isAdopted: Bool { state.withLock { $0.isAdopted } }
 
-  /// The first user initialises. The lock is held meanwhile, so that no close comes between.
+  /// The first user initialises.
+  ///
+  /// The lock is held meanwhile, so that no close comes between.
   func addUser() throws(KeyCustodyError) {
     try state.withLock { (state) throws(KeyCustodyError) in
       if state.users == 0 {
@@ -87,7 +91,9 @@ final class PKCS11Module: Sendable {
     }
   }
 
-  /// The last user finalises what the first initialised. Blocks.
+  /// The last user finalises what the first initialised.
+  ///
+  /// Blocks.
   func removeUser() {
     state.withLock { state in
       state.users -= 1

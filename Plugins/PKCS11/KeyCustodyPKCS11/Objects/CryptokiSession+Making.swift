@@ -49,8 +49,10 @@ extension CryptokiSession {
     return found.description
   }
 
-  /// Makes the objects of an imported key. The material travels wrapped under a key of this session: tokens refuse
-  /// C_CreateObject for sensitive keys, and it keeps the value out of templates.
+  /// Makes the objects of an imported key.
+  ///
+  /// The material travels wrapped under a key of this session: tokens refuse C_CreateObject for sensitive keys, and it
+  /// keeps the value out of templates.
   func importKey(_ key: SoftwareKey, _ purpose: KeyTemplates.Purpose) throws(PKCS11Failure) -> [CK_OBJECT_HANDLE] {
     let transport = try onHost { () throws(KeyCustodyError) in try SystemRandom().secret(32) }
     let material = try onHost { () throws(KeyCustodyError) in try key.serialized() }
@@ -92,8 +94,9 @@ extension CryptokiSession {
     }
   }
 
-  /// Destroys a key version: the private half first, so that a cut-off destruction leaves no usable key. Running it
-  /// again finishes it.
+  /// Destroys a key version: the private half first, so that a cut-off destruction leaves no usable key.
+  ///
+  /// Running it again finishes it.
   func destroyKey(_ version: KeyVersionID) throws(PKCS11Failure) {
     keys[version] = nil
     let handles = try handles(of: version)
@@ -133,7 +136,9 @@ extension CryptokiSession {
     try confirmPresence()
   }
 
-  /// Another process may have made the same name since the look before. Then ours goes.
+  /// Another process may have made the same name since the look before.
+  ///
+  /// Then ours goes.
   private func requireSole(_ version: KeyVersionID, _ made: [CK_OBJECT_HANDLE]) throws(PKCS11Failure) {
     let found = try handles(of: version)
     guard found.isAmbiguous || found.privates.count + found.secrets.count + found.publics.count != made.count else {

@@ -43,7 +43,9 @@ extension CryptokiSession {
     }
   }
 
-  /// Unwraps. Whatever depends on the bytes is one error.
+  /// Unwraps.
+  ///
+  /// Whatever depends on the bytes is one error.
   func unwrap(
     _ wrapped: [UInt8], _ version: KeyVersionID, _ algorithm: WrapAlgorithm, _ way: UnwrapWay
   ) throws(PKCS11Failure) -> SecretBytes {
@@ -167,7 +169,9 @@ extension TokenKey {
       remedy: "Use an algorithm of that key, or another key.")
   }
 
-  /// Whether wrapped bytes have a length that the key can have made. Lengths are public.
+  /// Whether wrapped bytes have a length that the key can have made.
+  ///
+  /// Lengths are public.
   func fits(_ wrapped: [UInt8]) -> Bool {
     switch description.type {
     case .rsa(let bits): wrapped.count == bits / 8

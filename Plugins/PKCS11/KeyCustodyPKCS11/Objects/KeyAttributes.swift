@@ -20,7 +20,9 @@ struct KeyAttributes {
     return stride(from: 0, to: bytes.count, by: size).compactMap { CK_ULONG(octets: Array(bytes[$0..<$0 + size])) }
   }
 
-  /// What may be told of the key. What falls short of our templates stands in the remarks.
+  /// What may be told of the key.
+  ///
+  /// What falls short of our templates stands in the remarks.
   func description(
     _ version: KeyVersionID, _ type: KeyType, _ role: KeyRole, publicKey: [UInt8]?, fingerprint: [UInt8],
     remarks: [String]

@@ -2,8 +2,10 @@ import CKeyCustodyPKCS11
 import KeyCustody
 import KeyCustodyCrypto
 
-/// The attributes of the objects we make. Every attribute is given: defaults differ from token to token, and SoftHSM's
-/// would allow what a key of that role must never do.
+/// The attributes of the objects we make.
+///
+/// Every attribute is given: defaults differ from token to token, and SoftHSM's would allow what a key of that role
+/// must never do.
 enum KeyTemplates {
   /// What a key object is for.
   struct Purpose {
@@ -67,7 +69,9 @@ enum KeyTemplates {
     }
   }
 
-  /// The public half. It is not private: whoever reaches the token may encrypt.
+  /// The public half.
+  ///
+  /// It is not private: whoever reaches the token may encrypt.
   static func publicKey(_ purpose: Purpose) -> Template {
     let wraps = purpose.role == .wrapping
     return purpose.common

@@ -32,7 +32,9 @@ struct KeyHandles {
 }
 
 extension CryptokiSession {
-  /// The key objects of a name. Certificates and data of the same CKA_ID don't count.
+  /// The key objects of a name.
+  ///
+  /// Certificates and data of the same CKA_ID don't count.
   func handles(of version: KeyVersionID) throws(PKCS11Failure) -> KeyHandles {
     let template = Template([(CKA_TOKEN, .flag(true)), (CKA_ID, .bytes(version.bytes))])
     var result = KeyHandles()
@@ -47,7 +49,9 @@ extension CryptokiSession {
     return result
   }
 
-  /// Works with a key. Where a handle kept from before is refused, the key is looked up once more and compared.
+  /// Works with a key.
+  ///
+  /// Where a handle kept from before is refused, the key is looked up once more and compared.
   func withKey<Result: ~Copyable>(
     _ version: KeyVersionID, _ work: (TokenKey) throws(PKCS11Failure) -> Result
   ) throws(PKCS11Failure) -> Result {
@@ -124,8 +128,9 @@ extension CryptokiSession {
       mechanisms: values.mechanisms)
   }
 
-  /// What tells an AES key from others: SHA-256 of a fixed value wrapped under it. The value is public, and so is the
-  /// wrapped form; neither tells anything of the key.
+  /// What tells an AES key from others: SHA-256 of a fixed value wrapped under it.
+  ///
+  /// The value is public, and so is the wrapped form; neither tells anything of the key.
   private func checkValue(of handle: CK_OBJECT_HANDLE) throws(PKCS11Failure) -> [UInt8] {
     let wrapped = try wrapSecret(SecretBytes(copying: Self.checkBytes), with: handle)
     return try onHost { () throws(KeyCustodyError) in try Self.checkValue(wrapped) }

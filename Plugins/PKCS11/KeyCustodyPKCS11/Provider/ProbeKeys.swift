@@ -7,7 +7,9 @@ final class ProbeKeys: Sendable {
   static let shared = ProbeKeys()
   private let made = Mutex<[KeyType: SoftwareKey]>([:])
 
-  /// The key of a type. Blocks while it is made.
+  /// The key of a type.
+  ///
+  /// Blocks while it is made.
   func key(_ type: KeyType) throws(KeyCustodyError) -> SoftwareKey {
     try made.withLock { (made) throws(KeyCustodyError) in
       if let key = made[type] { return key }

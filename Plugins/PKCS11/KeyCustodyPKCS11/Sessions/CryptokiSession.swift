@@ -1,7 +1,9 @@
 import CKeyCustodyPKCS11
 import KeyCustody
 
-/// An open session of a token: objects, keys and operations. Used by one thread at a time; its owner sees to that.
+/// An open session of a token: objects, keys and operations.
+///
+/// Used by one thread at a time; its owner sees to that.
 ///
 /// Outputs are allocated in advance; asking a module for a size first would, on some, do the whole work twice.
 final class CryptokiSession {
@@ -94,7 +96,9 @@ final class CryptokiSession {
     return result
   }
 
-  /// Reads one attribute of any size: for the values of data objects. `nil` when the object has none.
+  /// Reads one attribute of any size: for the values of data objects.
+  ///
+  /// `nil` when the object has none.
   func readLong(
     _ type: CK_ATTRIBUTE_TYPE, of object: CK_OBJECT_HANDLE
   ) throws(PKCS11Failure) -> [UInt8]? {

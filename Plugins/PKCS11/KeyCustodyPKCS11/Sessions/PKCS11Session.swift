@@ -21,7 +21,9 @@ actor PKCS11Session {
     do { _ = try current() } catch { throw error.translated }
   }
 
-  /// Runs work on the session. A session that is lost is opened anew; the work is repeated only where that is safe.
+  /// Runs work on the session.
+  ///
+  /// A session that is lost is opened anew; the work is repeated only where that is safe.
   func run<Result: ~Copyable>(
     isRepeatable: Bool, _ work: @Sendable (CryptokiSession) throws(PKCS11Failure) -> sending Result
   ) throws(PKCS11Failure) -> sending Result {

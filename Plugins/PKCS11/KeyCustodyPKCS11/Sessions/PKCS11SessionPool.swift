@@ -90,7 +90,9 @@ final class PKCS11SessionPool: Sendable {
     done?.resume()
   }
 
-  /// Refuses new work, lets running work end, closes the sessions. Everyone who calls it waits until that is done.
+  /// Refuses new work, lets running work end, closes the sessions.
+  ///
+  /// Everyone who calls it waits until that is done.
   func close(_ afterwards: @escaping @Sendable () async -> Void) async {
     let (task, waiters) = state.withLock { state -> (Task<Void, Never>, [Waiter]) in
       if let task = state.closing { return (task, []) }

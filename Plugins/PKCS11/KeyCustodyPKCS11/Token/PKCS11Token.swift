@@ -33,7 +33,9 @@ final class PKCS11Token: Sendable {
 
   private static let table = Mutex<[String: PKCS11Token]>([:])
 
-  /// The object for a token. There is never a second one for the same token and module.
+  /// The object for a token.
+  ///
+  /// There is never a second one for the same token and module.
   static func shared(_ info: PKCS11TokenInfo, of module: PKCS11Module) -> PKCS11Token {
     table.withLock { table in
       let key = "\(module.path)\u{0}\(info.instance)"
@@ -49,7 +51,9 @@ final class PKCS11Token: Sendable {
   /// How often C_Login was called for it in this process.
   var loginAttempts: Int { state.withLock { $0.loginAttempts } }
 
-  /// Adds a user: logs in, or checks the PIN against the login that stands. One attempt, never a second. Blocks.
+  /// Adds a user: logs in, or checks the PIN against the login that stands.
+  ///
+  /// One attempt, never a second. Blocks.
   func addUser(slot: CK_SLOT_ID, info: PKCS11TokenInfo, pin: borrowing SecretBytes) throws(KeyCustodyError) {
     try state.withLock { (state) throws(KeyCustodyError) in
       state.slot = slot
@@ -86,8 +90,10 @@ final class PKCS11Token: Sendable {
     state.verifier = try PINVerifier(accepted: pin)
   }
 
-  /// Takes a user away, whose sessions are closed already. The last one ends the login by closing the last session;
-  /// C_Logout would end it for strangers in this process too. Blocks.
+  /// Takes a user away, whose sessions are closed already.
+  ///
+  /// The last one ends the login by closing the last session; C_Logout would end it for strangers in this process too.
+  /// Blocks.
   func removeUser() {
     state.withLock { state in
       state.users -= 1
@@ -131,7 +137,9 @@ final class PKCS11TokenUse: Sendable {
   let token: PKCS11Token
   private let isHeld = Mutex(true)
 
-  /// Finds the configured token and logs in. Blocks.
+  /// Finds the configured token and logs in.
+  ///
+  /// Blocks.
   init(_ settings: PKCS11Settings) throws(KeyCustodyError) {
     let module = try PKCS11ModuleHost.shared.acquire(settings.module)
     do {
@@ -146,7 +154,9 @@ final class PKCS11TokenUse: Sendable {
     }
   }
 
-  /// Ends the use; the sessions must be closed. Blocks.
+  /// Ends the use; the sessions must be closed.
+  ///
+  /// Blocks.
   func end() {
     let wasHeld = isHeld.withLock { held in
       defer { held = false }
