@@ -45,7 +45,9 @@ final class TokenObjects: Sendable {
 }
 
 /// A copy of SoftHSM's library under another path: a module of its own in this process, with its own C_Initialize, that
-/// sees the same tokens. It stands for another process, and can be finalised without disturbing other tests.
+/// sees the same tokens.
+///
+/// It stands for another process, and can be finalised without disturbing other tests.
 struct ModuleCopy {
   let folder: TemporaryFolder
   let path: String

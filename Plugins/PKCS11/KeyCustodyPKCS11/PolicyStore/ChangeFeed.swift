@@ -11,7 +11,9 @@ actor ChangeFeed {
   private var wakeups: AsyncStream<Void>.Iterator
   private let read: @Sendable (StoreRevision) -> (changes: [StoreChange], revision: StoreRevision)
 
-  /// A feed of changes after a revision. `wakeups` tells that there may be more, and ends when the store closes.
+  /// A feed of changes after a revision.
+  ///
+  /// `wakeups` tells that there may be more, and ends when the store closes.
   init(
     since: StoreRevision, wakeups: AsyncStream<Void>,
     read: @escaping @Sendable (StoreRevision) -> (changes: [StoreChange], revision: StoreRevision)

@@ -10,7 +10,9 @@ import KeyCustody
 final class LockFile: Sendable {
   private let descriptor: Int32
 
-  /// Locks a file, making it where it is missing. Blocks, but does not wait.
+  /// Locks a file, making it where it is missing.
+  ///
+  /// Blocks, but does not wait.
   ///
   /// - Throws: `busy` when somebody else holds it; `unavailable` when it can't be made.
   init(_ path: String) throws(KeyCustodyError) {

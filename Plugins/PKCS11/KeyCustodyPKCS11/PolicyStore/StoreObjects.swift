@@ -17,7 +17,9 @@ struct StoreObjects: Sendable {
 
 /// Records as objects of a token.
 extension CryptokiSession {
-  /// Reads all records. Torn objects beside an intact one are removed, and so are older ones.
+  /// Reads all records.
+  ///
+  /// Torn objects beside an intact one are removed, and so are older ones.
   ///
   /// - Throws: `integrityFailure` (`damaged`) for a record of which no intact object is left.
   func loadRecords() throws(PKCS11Failure) -> (objects: StoreObjects, table: RecordTable) {
