@@ -57,7 +57,7 @@ examples: dependencies ## Build and run the examples, the third-party plugin's t
 
 .PHONY: interop
 interop: dependencies ## Open what we sealed with a Python script, and the reverse
-	Examples/open-without-us/check.sh
+	SWIFT_TEST_FLAGS="$(STRICT)" Examples/open-without-us/check.sh
 
 .PHONY: bench
 bench: dependencies ## Print ratios against baselines in the same run (QUICK=1 for a smoke run)
