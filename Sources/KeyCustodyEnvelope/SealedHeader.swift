@@ -39,7 +39,7 @@ public struct SealedHeader: Sendable, Hashable {
   /// - Throws: `integrityFailure` (`truncated`) for fewer than 12; `invalidInput` (`malformed`) for what is not sealed
   ///   data; `unsupported` (`unknown-format`) for a format number of another version.
   public init(parsing bytes: some Collection<UInt8>) throws(KeyCustodyError) {
-    let head = Array(bytes.prefix(Self.length))
+    let head = [UInt8](bytes.prefix(Self.length))
     guard head.count == Self.length else { throw truncated("The sealed data") }
     guard head[0] == UInt8(ascii: "K"), head[1] == UInt8(ascii: "C"),
       let kind = Kind.allCases.first(where: { $0.byte == head[2] })
@@ -78,6 +78,12 @@ public struct SealedHeader: Sendable, Hashable {
 
   /// The 12 bytes.
   public var bytes: [UInt8] {
-    [UInt8(ascii: "K"), UInt8(ascii: "C"), kind.byte, Self.formatNumber] + rootKey.bytes
+    return [UInt8](capacity: Self.length) { output in
+      output.append(UInt8(ascii: "K"))
+      output.append(UInt8(ascii: "C"))
+      output.append(kind.byte)
+      output.append(Self.formatNumber)
+      rootKey.append(to: &output)
+    }
   }
 }

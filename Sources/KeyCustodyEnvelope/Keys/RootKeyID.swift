@@ -34,7 +34,13 @@ public struct RootKeyID: Sendable, Hashable, CustomStringConvertible {
 
   /// The 8 bytes.
   public var bytes: [UInt8] {
-    stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: number >> UInt64($0)) }
+    [UInt8](capacity: Self.length) { append(to: &$0) }
+  }
+
+  func append(to output: inout OutputSpan<UInt8>) {
+    for shift in stride(from: 56, through: 0, by: -8) {
+      output.append(UInt8(truncatingIfNeeded: number >> UInt64(shift)))
+    }
   }
 
   /// The written form.

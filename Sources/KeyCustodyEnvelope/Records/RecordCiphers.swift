@@ -27,13 +27,12 @@ struct RecordSealer: ~Copyable, Sendable {
     records < Self.recordLimit && bytes + UInt64(count) <= Self.byteLimit && process == ForkCounter.current
   }
 
-  /// Writes the next nonce, and counts it as used whatever happens next.
-  mutating func nextNonce(for count: Int, into target: inout MutableRawSpan, at offset: Int) {
-    prefix.store(in: &target, at: offset)
-    target.storeBytes(of: 0, toByteOffset: offset + 12, as: UInt32.self)
-    target.storeBytes(of: records.bigEndian, toByteOffset: offset + 16, as: UInt64.self)
+  /// The second half of the next nonce, 12 bytes; it counts as used whatever happens next.
+  mutating func nextNonce(for count: Int) -> InlineArray<3, UInt32> {
+    let number = records
     records += 1
     bytes += UInt64(count)
+    return [0, UInt32(truncatingIfNeeded: number >> 32).bigEndian, UInt32(truncatingIfNeeded: number).bigEndian]
   }
 }
 

@@ -34,14 +34,15 @@ public enum RecordLayer {
     var sealed: [UInt8] = []
     sealed.reserveCapacity(content.count + overhead)
     sealed += header.bytes
-    try sealed.append(count: nonceLength) { (nonce: inout MutableRawSpan) in
-      sealer.nextNonce(for: content.count, into: &nonce, at: 0)
+    let nonce = sealer.nextNonce(for: content.count)
+    try sealed.append(count: nonceLength) { (output: inout MutableRawSpan) in
+      sealer.prefix.store(in: &output, at: 0)
+      for word in 0..<3 { output.storeBytes(of: nonce[word], toByteOffset: 12 + 4 * word, as: UInt32.self) }
     }
-    let half = [UInt8](sealed.suffix(AES256GCM.nonceLength))
     try sealed.append(count: content.count + AES256GCM.tagLength) {
       (output: inout MutableRawSpan) throws(KeyCustodyError) in
       try sealer.cipher.seal(
-        unsafe content.span.bytes, nonce: unsafe half.span.bytes, additionalData: unsafe aad.span.bytes, into: &output)
+        unsafe content.span.bytes, nonce: unsafe nonce.span.bytes, additionalData: unsafe aad.span.bytes, into: &output)
     }
     key.keep(sealer)
     return sealed
