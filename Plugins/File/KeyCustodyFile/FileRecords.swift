@@ -41,7 +41,8 @@ final class FileRecords: Sendable {
       }
     }
     let revisions = try RevisionFile(
-      folder.root, highest: records.map(\.revision).max() ?? .zero, isNew: folder.isNew)
+      folder.root, highest: records.map(\.revision).max() ?? .zero, isNew: folder.isNew,
+      now: environment.time.now())
     let table = RecordTable(records, revision: revisions.start)
     state = Mutex(State(table: table, damaged: damaged))
     self.revisions = Mutex(revisions)

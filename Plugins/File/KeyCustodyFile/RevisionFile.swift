@@ -9,8 +9,6 @@ struct RevisionFile {
   static let name = "revision"
   private static let magic = Array("KCRV".utf8) + [1]
   private static let block: UInt64 = 1000
-  /// Skipped where the file is lost or damaged: more revisions than can have been given out since it was whole.
-  private static let leap: UInt64 = 1 << 32
 
   private let folder: DurableFolder
   private var reserved: UInt64
@@ -22,16 +20,19 @@ struct RevisionFile {
   /// - Parameters:
   ///   - highest: the highest revision among the records.
   ///   - isNew: whether the store was made just now.
-  init(_ folder: DurableFolder, highest: StoreRevision, isNew: Bool) throws(KeyCustodyError) {
+  ///   - now: where the file is lost or damaged, the revisions go on from this: no store makes 1,024 changes a
+  ///     millisecond, so none that it gave out is as high. Until the year 2248 the number fits JSON's.
+  init(_ folder: DurableFolder, highest: StoreRevision, isNew: Bool, now: Timestamp) throws(KeyCustodyError) {
     self.folder = folder
     if isNew {
       start = .zero
       reserved = 0
-      return try reserve(StoreRevision(1))
+      try reserve(StoreRevision(1))
+      return
     }
     let bytes = try folder.read(Self.name, limit: 1 << 10)
     let number = try bytes.flatMap { (bytes) throws(KeyCustodyError) in try Self.decode(bytes) }
-    reserved = max(number ?? (highest.number + Self.leap), highest.number)
+    reserved = max(number ?? UInt64(max(now.milliseconds, 0)) << 10, highest.number)
     start = StoreRevision(reserved)
   }
 
