@@ -1,6 +1,5 @@
 import KeyCustody
 import KeyCustodyTesting
-import Synchronization
 import Testing
 
 @Suite("Manual clock", .timeLimit(.minutes(1)))
@@ -26,24 +25,20 @@ struct ManualClockTests {
   @Test("Whoever waits is resumed when the deadline is reached, and not before")
   func waitersResume() async throws {
     let clock = ManualClock(running: .zero)
-    let order = Mutex<[Int]>([])
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      for number in [3, 1, 2] {
-        group.addTask {
-          try await clock.wait(until: .seconds(number))
-          order.withLock { $0.append(number) }
-        }
-      }
-      await clock.waiters(atLeast: 3)
-      clock.advance(by: .milliseconds(999))
-      #expect(clock.waiterCount == 3)
-      for left in [2, 1, 0] {
-        clock.advance(by: .seconds(1))
-        #expect(clock.waiterCount == left)
-        try await group.next()
+    let tasks = [3, 1, 2].map { number in
+      Task {
+        try await clock.wait(until: .seconds(number))
+        return number
       }
     }
-    #expect(order.withLock { $0 } == [1, 2, 3])
+    await clock.waiters(atLeast: 3)
+    clock.advance(by: .milliseconds(999))
+    #expect(clock.waiterCount == 3)
+    for (task, left) in [(tasks[1], 2), (tasks[2], 1), (tasks[0], 0)] {
+      clock.advance(by: .seconds(1))
+      #expect(clock.waiterCount == left)
+      #expect(try await task.value == 3 - left)
+    }
   }
 
   @Test("A deadline that has passed is no wait")
@@ -63,7 +58,7 @@ struct ManualClockTests {
     #expect(clock.waiterCount == 0)
 
     let late = Task {
-      withUnsafeCurrentTask { unsafe $0?.cancel() }
+      unsafe withUnsafeCurrentTask { unsafe $0?.cancel() }
       try await clock.wait(until: .seconds(1))
     }
     await #expect(throws: CancellationError.self) { try await late.value }

@@ -68,11 +68,11 @@ extension ToyDirectory {
   func authenticate(_ credential: borrowing Credential, audience: String) async throws(KeyCustodyError) -> Principal {
     try checkOpen()
     let principal: Principal
-    switch credential {
+    switch credential.form {
     case .token(let text):
       principal = has(.takesAnyKind) && !text.contains(".") ? try bearer(text, nil) : try self.token(text, audience)
-    case .clientSecret(let id, let secret): principal = try bearer(Self.text(secret), id)
-    case .apiKey(let secret): principal = try bearer(Self.text(secret), nil)
+    case .clientSecret(let id): principal = try bearer(Self.text(credential.secret), id)
+    case .apiKey: principal = try bearer(Self.text(credential.secret), nil)
     }
     return has(.sharedResult) ? await throughSharedResult(principal) : principal
   }

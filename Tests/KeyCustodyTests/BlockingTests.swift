@@ -44,22 +44,19 @@ struct BlockingTests {
   @Test("Work of one worker never overlaps")
   func oneAtATime() async throws {
     let worker = try BlockingWorker()
-    let record = Mutex((busy: 0, overlaps: 0))
+    let record = Overlaps()
     await withTaskGroup(of: Void.self) { group in
       for _ in 0..<50 {
         group.addTask {
           await worker.run {
-            record.withLock {
-              $0.busy += 1
-              if $0.busy > 1 { $0.overlaps += 1 }
-            }
+            record.enter()
             sched_yield()
-            record.withLock { $0.busy -= 1 }
+            record.leave()
           }
         }
       }
     }
-    #expect(record.withLock { $0.overlaps } == 0)
+    #expect(record.count == 0)
   }
 
   @Test("Errors keep their type, and results may be secrets")
@@ -88,7 +85,20 @@ struct BlockingTests {
   }
 }
 
-private func currentThread() -> UInt { unsafe UInt(pthread_self()) }
+private func currentThread() -> UInt { UInt(pthread_self()) }
+
+/// Counts how often one piece of work ran beside another.
+private final class Overlaps: Sendable {
+  private let state = Mutex((busy: 0, overlaps: 0))
+  var count: Int { state.withLock { $0.overlaps } }
+  func enter() {
+    state.withLock { state in
+      state.busy += 1
+      if state.busy > 1 { state.overlaps += 1 }
+    }
+  }
+  func leave() { state.withLock { $0.busy -= 1 } }
+}
 
 /// A door that a thread can stand before.
 private final class Gate: Sendable {

@@ -27,7 +27,10 @@ struct ConfigurationTests {
 
   @Test(
     "Text that is not one JSON object of such values is refused",
-    arguments: ["", "{", "[]", "7", "\"a\"", "null", "{\"a\": 1.5}", "{\"a\": null}", "{\"a\": [1]}", "{\"a\": [[\"b\"]]}", "{a: 1}"])
+    arguments: [
+      "", "{", "[]", "7", "\"a\"", "null", "{\"a\": 1.5}", "{\"a\": null}", "{\"a\": [1]}", "{\"a\": [[\"b\"]]}",
+      "{a: 1}",
+    ])
   func malformed(_ text: String) {
     #expect(throws: KeyCustodyError(.invalidInput, .malformed, "")) { try read(text) }
   }
@@ -53,11 +56,15 @@ struct ConfigurationTests {
 
   @Test("A text where a section is due is refused, not taken for nothing")
   func valueInsteadOfSection() throws {
-    let root = try read(#"{"keyProviders": "memory"}"#)
+    let listed = try read(#"{"keyProviders": "memory"}"#)
     #expect(throws: KeyCustodyError(.invalidInput, .badConfigurationValue, "")) {
-      _ = try root.section("keyProviders").names()
-      try root.refuseUnknownKeys()
+      try listed.section("keyProviders").names()
     }
+    let root = try read(#"{"service": "memory"}"#)
+    _ = try root.section("service").string("keyProvider")
+    let error = #expect(throws: KeyCustodyError.self) { try root.refuseUnknownKeys() }
+    #expect(error == KeyCustodyError(.invalidInput, .badConfigurationValue, ""))
+    #expect(error?.message.contains("'service'") == true)
   }
 
   @Test("A key that nothing reads is refused, naming the nearest known one")
@@ -125,7 +132,9 @@ struct ConfigurationTests {
   @Test("A bad value of the environment is refused by the variable's name")
   func badVariable() throws {
     let root = try read("{}", ["KEYCUSTODY_SESSIONS": "many", "KEYCUSTODY_STRICT": "perhaps"])
-    for body in [{ _ = try root.integer("sessions", in: 1...9) }, { _ = try root.boolean("strict") }] as [() throws -> Void] {
+    for body in [{ _ = try root.integer("sessions", in: 1...9) }, { _ = try root.boolean("strict") }]
+      as [() throws -> Void]
+    {
       let error = #expect(throws: KeyCustodyError.self, performing: body)
       #expect(error == KeyCustodyError(.invalidInput, .badConfigurationValue, ""))
       #expect(error?.message.contains("KEYCUSTODY_S") == true)
@@ -175,7 +184,8 @@ struct PluginTests {
 
   private func open(_ values: [String: ConfigurationValue]) async -> (error: KeyCustodyError?, opened: Int) {
     let count = Counter()
-    let section = KeyCustodyConfiguration(["stores": .section(["s": .section(values)])]).root.section("stores").section("s")
+    let section = KeyCustodyConfiguration(["stores": .section(["s": .section(values)])]).root.section("stores").section(
+      "s")
     do throws(KeyCustodyError) {
       _ = try await plugins { count.increment() }.openPolicyStore(section, RuntimeEnvironment())
       return (nil, count.value)
@@ -191,7 +201,8 @@ struct PluginTests {
     #expect(opened == 1)
   }
 
-  @Test("An unknown plugin, or one of another role, is refused, naming those there are", arguments: ["toys", "other", ""])
+  @Test(
+    "An unknown plugin, or one of another role, is refused, naming those there are", arguments: ["toys", "other", ""])
   func unknownPlugin(_ name: String) async {
     let (error, opened) = await open(["plugin": .string(name)])
     #expect(error == KeyCustodyError(.invalidInput, .badConfigurationValue, ""))

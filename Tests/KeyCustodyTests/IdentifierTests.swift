@@ -55,7 +55,8 @@ struct IdentifierTests {
     #expect(try roundTrip(id) == id)
   }
 
-  @Test("What is not TENANT/SUBJECT is refused", arguments: ["", "/", "a", "a/", "/a", "a/b/c", "a//b", "a b/c", "a/b "])
+  @Test(
+    "What is not TENANT/SUBJECT is refused", arguments: ["", "/", "a", "a/", "/a", "a/b/c", "a//b", "a b/c", "a/b "])
   func badPrincipal(_ text: String) {
     #expect(throws: KeyCustodyError(.invalidInput, .badName, "")) { try PrincipalID(text) }
   }

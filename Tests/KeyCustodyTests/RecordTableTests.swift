@@ -17,7 +17,8 @@ struct RecordKeyTests {
   @Test(
     "Names that could leave their folder, or be read differently elsewhere, are refused",
     arguments: [
-      "", "/", "/a", "a/", "a//b", ".", "..", "...", "a/..", "../a", "a/./b", "a b", "a\\b", "a\u{0}", "a\n", "ä", "a%b",
+      "", "/", "/a", "a/", "a//b", ".", "..", "...", "a/..", "../a", "a/./b", "a b", "a\\b", "a\u{0}", "a\n", "ä",
+      "a%b",
       "a:b", "a*", "é", "а", String(repeating: "x", count: 201), String(repeating: "a/", count: 200) + "a",
     ])
   func bad(_ text: String) {
@@ -73,7 +74,7 @@ struct RecordTableTests {
     #expect(table.revision == StoreRevision(10))
     #expect(try table[RecordKey("a")] == nil)
     #expect(table.count == 0)
-    #expect(RecordTable([try record("a", 5)]).revision == StoreRevision(5))
+    #expect(try RecordTable([record("a", 5)]).revision == StoreRevision(5))
   }
 
   @Test("Pages are in byte order, by textual prefix, after any key")
@@ -114,7 +115,7 @@ struct RecordTableTests {
     #expect(table.changes(since: StoreRevision(3)) == [.deleted(b, StoreRevision(4))])
     #expect(table.changes(since: StoreRevision(4)) == [])
     try table.put(record("b", 5))
-    #expect(table.changes(since: StoreRevision(3)) == [.put(try record("b", 5))])
+    #expect(try table.changes(since: StoreRevision(3)) == [.put(record("b", 5))])
   }
 
   @Test("E8: a watcher since before the table was opened is told to read again, a new one is not")
@@ -122,8 +123,8 @@ struct RecordTableTests {
     let table = RecordTable([try record("a", 3)], revision: StoreRevision(7))
     #expect(table.changes(since: StoreRevision(6)) == [.resynchronize(StoreRevision(7))])
     #expect(table.changes(since: StoreRevision(7)) == [])
-    #expect(table.changes(since: StoreRevision(2)) == [.resynchronize(StoreRevision(7)), .put(try record("a", 3))])
-    #expect(table.changes(since: .zero) == [.put(try record("a", 3))])
+    #expect(try table.changes(since: StoreRevision(2)) == [.resynchronize(StoreRevision(7)), .put(record("a", 3))])
+    #expect(try table.changes(since: .zero) == [.put(record("a", 3))])
   }
 
   @Test("E8: when deletions are forgotten, whoever may have missed one is told so")

@@ -13,7 +13,9 @@ final class Counter: Sendable {
 
 @Suite("Timestamps")
 struct TimestampTests {
-  @Test("Seconds are rounded down, before 1970 too", arguments: [(0, 0), (1, 0), (999, 0), (1000, 1), (-1, -1), (-1000, -1), (-1001, -2)])
+  @Test(
+    "Seconds are rounded down, before 1970 too",
+    arguments: [(0, 0), (1, 0), (999, 0), (1000, 1), (-1, -1), (-1000, -1), (-1001, -2)])
   func seconds(_ milliseconds: Int64, _ seconds: Int64) {
     #expect(Timestamp(milliseconds: milliseconds).seconds == seconds)
   }
@@ -117,7 +119,8 @@ struct KeyCustodyErrorTests {
       .unavailable, .unreachable, "No token.", remedy: "Insert it.", diagnostic: "C_OpenSession CKR_DEVICE_REMOVED")
     #expect(error.description == "unavailable (unreachable): No token. Insert it.")
     #expect("\(error)" == error.description)
-    #expect(error.debugDescription == "unavailable (unreachable): No token. Insert it. [C_OpenSession CKR_DEVICE_REMOVED]")
+    #expect(
+      error.debugDescription == "unavailable (unreachable): No token. Insert it. [C_OpenSession CKR_DEVICE_REMOVED]")
     #expect(KeyCustodyError(.fault, .internalFault, "Oh.").debugDescription == "fault (internal-fault): Oh.")
   }
 }
@@ -126,13 +129,13 @@ struct KeyCustodyErrorTests {
 struct SecretReferenceTests {
   /// A file with this content, for the length of `body`.
   private func withFile(_ content: [UInt8], _ body: (String) throws -> Void) throws {
-    var name = Array("/tmp/key-custody-secret-XXXXXX".utf8CString)
+    var name = Array(("/tmp/key-custody-secret-" + String(repeating: "X", count: 6)).utf8CString)
     let file = unsafe mkstemp(&name)
     try #require(file >= 0)
     let path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer {
       close(file)
-      unlink(path)
+      unsafe unlink(path)
     }
     let written = unsafe write(file, content, content.count)
     try #require(written == content.count)
@@ -157,7 +160,8 @@ struct SecretReferenceTests {
   @Test("A secret may have 64 KiB and no more, and not nothing")
   func sizes() throws {
     try withFile([UInt8](repeating: 7, count: 64 << 10)) { path in
-      #expect(try SecretReference.read(path).count == 64 << 10)
+      let count = try SecretReference.read(path).count
+      #expect(count == 64 << 10)
     }
     for content in [[], [0x0a], [UInt8](repeating: 7, count: 64 << 10 + 1)] as [[UInt8]] {
       try withFile(content) { path in

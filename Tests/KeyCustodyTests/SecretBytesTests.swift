@@ -79,7 +79,7 @@ struct SecretBytesTests {
   private func rememberAddress() throws -> (address: UInt, matches: Int) {
     let secret = SecretBytes(count: Self.count) { span in Self.fill(&span) }
     let address = secret.withBytes { bytes in
-      unsafe bytes.withUnsafeBytes { unsafe UInt(bitPattern: $0.baseAddress) }
+      unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
     }
     return (address, try Self.matches(at: address))
   }
@@ -91,7 +91,7 @@ struct SecretBytesTests {
     do {
       _ = try SecretBytes(count: Self.count) { (span: inout MutableRawSpan) throws(Stop) in
         Self.fill(&span)
-        address = unsafe span.withUnsafeMutableBytes { unsafe UInt(bitPattern: $0.baseAddress) }
+        address = unsafe span.withUnsafeMutableBytes { UInt(bitPattern: $0.baseAddress) }
         throw Stop()
       }
       Issue.record("It should have thrown.")

@@ -112,7 +112,11 @@ public final class KeyCustodyConfiguration: Sendable {
             "Nothing reads the configuration key '\(source.spelling(of: path + [name]))'.",
             remedy: nearest.map { "Did you mean '\(source.spelling(of: path + [$0]))'?" } ?? "Remove it.")
         }
-        try refuseUnknown(at: path + [name])
+        let below = path + [name]
+        if asked[below] != nil, let value = try source.value(at: below, as: .section) {
+          try ConfigurationSection.requireSection(value, source.spelling(of: below))
+        }
+        try refuseUnknown(at: below)
       }
     }
   }
@@ -139,7 +143,12 @@ public struct ConfigurationSection: Sendable {
   /// The names of the sections and values below this one, sorted.
   ///
   /// A source that can't list gives them in `names`.
+  ///
+  /// - Throws: `invalidInput` (`bad-configuration-value`) when something other than a section stands here.
   public func names() throws(KeyCustodyError) -> [String] {
+    if !path.isEmpty, let (value, spelling) = try configuration.value(at: path, as: .section) {
+      try Self.requireSection(value, spelling)
+    }
     if let names = configuration.names(under: path) { return names }
     return try strings("names") ?? []
   }
@@ -189,6 +198,10 @@ public struct ConfigurationSection: Sendable {
   ///
   /// - Throws: `invalidInput` (`unknown-configuration-key`), naming the nearest known key.
   public func refuseUnknownKeys() throws(KeyCustodyError) { try configuration.refuseUnknown(at: path) }
+
+  static func requireSection(_ value: ConfigurationValue, _ spelling: String) throws(KeyCustodyError) {
+    guard case .section = value else { throw wrongKind(spelling, "a section") }
+  }
 
   private static func wrongKind(_ spelling: String, _ wanted: String) -> KeyCustodyError {
     KeyCustodyError(.invalidInput, .badConfigurationValue, "The configuration value '\(spelling)' must be \(wanted).")

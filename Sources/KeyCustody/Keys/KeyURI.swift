@@ -14,7 +14,8 @@ public struct KeyURI: Sendable, Hashable, Codable, CustomStringConvertible {
 
   /// Makes an address.
   public init(authority: String, name: KeyName, version: KeyVersionID? = nil) {
-    self.authority = authority.lowercased()
+    let lower = authority.lowercased()
+    self.authority = lower.hasSuffix(":443") ? String(lower.dropLast(4)) : lower
     self.name = name
     self.version = version
   }
@@ -45,7 +46,8 @@ public struct KeyURI: Sendable, Hashable, Codable, CustomStringConvertible {
     guard
       labels.allSatisfy({ label in !label.isEmpty && label.utf8.allSatisfy { $0.isASCIIAlphanumeric || $0 == 0x2d } })
     else { return false }
-    return halves.count == 1 || UInt16(halves[1]) != nil
+    // A port as a number is written: no sign, no zeros in front.
+    return halves.count == 1 || (UInt16(halves[1]).map { $0 > 0 && String($0) == halves[1] } ?? false)
   }
 
   /// Reads the written form.

@@ -11,8 +11,11 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
 
   /// A moment.
   public init(milliseconds: Int64) { self.milliseconds = milliseconds }
-  /// A moment, from whole seconds since 1970.
-  public init(seconds: Int64) { self.milliseconds = seconds * 1000 }
+  /// A moment, from whole seconds since 1970; what 64 bits can't hold becomes the first or last moment there is.
+  public init(seconds: Int64) {
+    let (product, overflow) = seconds.multipliedReportingOverflow(by: 1000)
+    milliseconds = overflow ? (seconds < 0 ? .min : .max) : product
+  }
   /// Reads the bare number.
   public init(from decoder: any Decoder) throws {
     milliseconds = try decoder.singleValueContainer().decode(Int64.self)
@@ -30,7 +33,11 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
   /// A later (or, with a negative duration, earlier) moment.
   public static func + (moment: Self, duration: Duration) -> Self {
     let parts = duration.components
-    return Self(milliseconds: moment.milliseconds + parts.seconds * 1000 + parts.attoseconds / 1_000_000_000_000_000)
+    let whole = Self(seconds: parts.seconds).milliseconds
+    let (sum, overflow) = moment.milliseconds.addingReportingOverflow(whole)
+    guard !overflow else { return Self(milliseconds: whole < 0 ? .min : .max) }
+    let (exact, beyond) = sum.addingReportingOverflow(parts.attoseconds / 1_000_000_000_000_000)
+    return Self(milliseconds: beyond ? sum : exact)
   }
   /// Milliseconds since 1970.
   public var description: String { "\(milliseconds) ms" }
