@@ -26,6 +26,33 @@ struct RecordFaultTests {
     #expect(errors >= (fault == .shortWrite ? 3 : 40))
   }
 
+  @Test("A store in the making is made, or can be made anew", arguments: FaultingFileSystem.Fault.allCases)
+  func making(fault: FaultingFileSystem.Fault) async throws {
+    var runs = 0
+    for number in 1...1000 {
+      let store = try FileStore()
+      let system = FaultingFileSystem(fault, at: number)
+      var identity: ProviderIdentity?
+      do throws(KeyCustodyError) {
+        let records = try await FilePolicyStore(directory: store.records, system: system)
+        identity = records.identity
+        await records.close()
+      } catch {}
+      runs += 1
+      let again = try await store.openRecords()
+      if let identity { #expect(again.identity == identity) }
+      let outcome = try await again.compareAndSet(try RecordKey("a"), expecting: nil, value: [1])
+      guard case .stored = outcome else {
+        Issue.record("\(fault) at call \(number): \(outcome)")
+        return
+      }
+      await again.close()
+      if system.calls.count < number { break }
+    }
+    print("making a policy store, \(fault): \(runs) runs")
+    #expect(runs > 10 && runs < 1000)
+  }
+
   @Test("A record is on the disk before it has its name, and its name before it is answered")
   func order() async throws {
     let store = try FileStore()
