@@ -162,7 +162,7 @@ struct StoreTests {
   private static func tryLock(_ path: String) throws -> Int32 {
     let arguments = ["flock", "-n", "-E", "9", path, "true"]
     var pointers = unsafe arguments.map { unsafe strdup($0) } + [nil]
-    defer { for pointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
     var child: pid_t = 0
     guard unsafe posix_spawn(&child, "/usr/bin/flock", nil, nil, &pointers, environ) == 0 else { throw Refused() }
     var status: Int32 = 0
