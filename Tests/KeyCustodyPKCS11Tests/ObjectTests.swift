@@ -229,7 +229,8 @@ struct ObjectTests {
       case .rsa, .aes:
         let algorithm = try #require(WrapAlgorithm.fitting(type).first)
         let secret = try SystemRandom().secret(32)
-        let tokenUnwraps = try await provider.unwrap(try software.wrap(secret, algorithm), key, algorithm).isEqual(to: secret)
+        let tokenUnwraps = try await provider.unwrap(try software.wrap(secret, algorithm), key, algorithm).isEqual(
+          to: secret)
         #expect(tokenUnwraps)
         let wrapped = try await provider.wrap(secret, key, algorithm)
         let hostUnwraps = try software.unwrap(wrapped, algorithm).isEqual(to: secret)

@@ -170,6 +170,26 @@ struct StoreTests {
     return (status >> 8) & 0xff
   }
 
+  @Test("A session lost under the store fails one change; the next reads the records again and goes on")
+  func lostSession() async throws {
+    let token = try await SoftHSM.makeToken()
+    let store = try #require(try await Backends.store(token) as? PKCS11PolicyStore)
+    let revision = try await Self.put(store, "a", [1])
+    try await store.writer.run { (writer) throws(KeyCustodyError) in writer.session?.close() }
+    let error = await #expect(throws: KeyCustodyError.self) { _ = try await Self.put(store, "a", [2], over: revision) }
+    #expect(error?.code == .unavailable)
+    // What another user of the token changed meanwhile is seen too.
+    try await Self.plant(token, "b", try StoredRecord.encode("b", StoreRevision(revision.number + 1), [7]))
+    let later = try await Self.put(store, "a", [3], over: revision)
+    #expect(later > revision)
+    #expect(try await store.read(try RecordKey("a"))?.value == [3])
+    #expect(try await store.read(try RecordKey("b"))?.value == [7])
+    await store.close()
+    let again = try await Backends.store(token)
+    #expect(try await again.read(try RecordKey("a"))?.value == [3])
+    await again.close()
+  }
+
   @Test("A lock file in a folder that does not exist is an error that names the setting")
   func noFolder() async throws {
     let token = try await SoftHSM.makeToken()
