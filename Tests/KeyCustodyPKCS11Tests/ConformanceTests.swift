@@ -8,9 +8,15 @@ import Testing
 
 @Suite("The contracts on SoftHSM")
 struct ConformanceTests {
+  /// An ability that went missing must not pass as "does not concern us": what may be passed over is listed.
+  static func expect(_ result: ConformanceResult, unless reasons: Set<String>) {
+    guard case .notApplicable(let reason) = result else { return }
+    #expect(reasons.contains(reason), "passed over: \(reason)")
+  }
+
   @Test("DESIGN 3: keys on a token are a key provider", arguments: KeyProviderConformance.all)
   func keys(_ behavior: ConformanceBehavior<KeyProviderSubject>) async throws {
-    try await behavior.run(
+    let result = try await behavior.run(
       KeyProviderSubject(
         verify: { signature, digest, publicKey, algorithm in
           try PublicKey(spki: publicKey).verify(signature, digest: digest, algorithm)
@@ -19,6 +25,12 @@ struct ConformanceTests {
           let token = try await SoftHSM.makeToken()
           return .persistent { try await Backends.keys(token, environment: environment) }
         }))
+    Self.expect(
+      result,
+      unless: [
+        "import of RSA-2048, P-256 and AES-256 is offered", "every signature algorithm is offered",
+        "backup is not offered",
+      ])
   }
 }
 
@@ -26,12 +38,13 @@ struct ConformanceTests {
 struct StoreConformanceTests {
   @Test("DESIGN 3: data objects of a token are a policy store", arguments: PolicyStoreConformance.all)
   func records(_ behavior: ConformanceBehavior<PolicyStoreSubject>) async throws {
-    try await behavior.run(
+    let result = try await behavior.run(
       PolicyStoreSubject(
         capacity: PKCS11PolicyStore.recordLimit,
         make: { environment in
           let token = try await SoftHSM.makeToken()
           return .persistent { try await Backends.store(token, environment: environment) }
         }))
+    ConformanceTests.expect(result, unless: ["the backend holds at most 1000 records"])
   }
 }

@@ -162,12 +162,32 @@ struct StoreTests {
   private static func tryLock(_ path: String) throws -> Int32 {
     let arguments = ["flock", "-n", "-E", "9", path, "true"]
     var pointers = unsafe arguments.map { unsafe strdup($0) } + [nil]
-    defer { for pointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
     var child: pid_t = 0
     guard unsafe posix_spawn(&child, "/usr/bin/flock", nil, nil, &pointers, environ) == 0 else { throw Refused() }
     var status: Int32 = 0
     while unsafe waitpid(child, &status, 0) == -1 && errno == EINTR {}
     return (status >> 8) & 0xff
+  }
+
+  @Test("A session lost under the store fails one change; the next reads the records again and goes on")
+  func lostSession() async throws {
+    let token = try await SoftHSM.makeToken()
+    let store = try #require(try await Backends.store(token) as? PKCS11PolicyStore)
+    let revision = try await Self.put(store, "a", [1])
+    try await store.writer.run { (writer) throws(KeyCustodyError) in writer.session?.close() }
+    let error = await #expect(throws: KeyCustodyError.self) { _ = try await Self.put(store, "a", [2], over: revision) }
+    #expect(error?.code == .unavailable)
+    // What another user of the token changed meanwhile is seen too.
+    try await Self.plant(token, "b", try StoredRecord.encode("b", StoreRevision(revision.number + 1), [7]))
+    let later = try await Self.put(store, "a", [3], over: revision)
+    #expect(later > revision)
+    #expect(try await store.read(try RecordKey("a"))?.value == [3])
+    #expect(try await store.read(try RecordKey("b"))?.value == [7])
+    await store.close()
+    let again = try await Backends.store(token)
+    #expect(try await again.read(try RecordKey("a"))?.value == [3])
+    await again.close()
   }
 
   @Test("A lock file in a folder that does not exist is an error that names the setting")

@@ -18,7 +18,7 @@ final class TokenObjects: Sendable {
 
   /// Runs `body` on the session.
   func run<Result: Sendable>(
-    _ body: @Sendable (CryptokiSession) throws(PKCS11Failure) -> Result
+    _ body: @Sendable (CryptokiSession) throws(PKCS11Failure) -> sending Result
   ) async throws -> Result { try await session.run(isRepeatable: false, body) }
 
   /// Closes the session and ends the use of the token.
@@ -30,7 +30,7 @@ final class TokenObjects: Sendable {
 
   /// Looks at a token and closes again.
   static func look<Result: Sendable>(
-    at token: SoftHSMToken, _ body: @Sendable (CryptokiSession) throws(PKCS11Failure) -> Result
+    at token: SoftHSMToken, _ body: @Sendable (CryptokiSession) throws(PKCS11Failure) -> sending Result
   ) async throws -> Result {
     let objects = try await TokenObjects(token)
     do {

@@ -55,11 +55,13 @@ enum KeyTemplates {
 
     fileprivate var common: Template {
       Template([
-        (CKA_TOKEN, .flag(isLasting)), (CKA_MODIFIABLE, .flag(false)), (CKA_ID, .bytes(id)),
-        (CKA_LABEL, .bytes(Array(label.utf8))),
+        (CKA_TOKEN, .flag(isLasting)), (CKA_ID, .bytes(id)), (CKA_LABEL, .bytes(Array(label.utf8))),
       ])
     }
   }
+
+  /// The last attribute of every template: on SoftHSM what follows it in C_UnwrapKey is refused as a change.
+  private static let unmodifiable: (CK_ATTRIBUTE_TYPE, Template.Value) = (CKA_MODIFIABLE, .flag(false))
 
   private static func keyType(_ type: KeyType) -> CK_KEY_TYPE {
     switch type {
@@ -79,7 +81,7 @@ enum KeyTemplates {
         (CKA_CLASS, .number(CKO_PUBLIC_KEY)), (CKA_KEY_TYPE, .number(keyType(purpose.type))),
         (CKA_PRIVATE, .flag(false)), (CKA_ENCRYPT, .flag(wraps)), (CKA_WRAP, .flag(wraps)),
         (CKA_VERIFY, .flag(!wraps)), (CKA_VERIFY_RECOVER, .flag(false)), (CKA_DERIVE, .flag(false)),
-        (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)),
+        (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)), unmodifiable,
       ])
   }
 
@@ -102,7 +104,7 @@ enum KeyTemplates {
         (CKA_PRIVATE, .flag(true)), (CKA_SENSITIVE, .flag(true)), (CKA_EXTRACTABLE, .flag(false)),
         (CKA_DECRYPT, .flag(wraps)), (CKA_UNWRAP, .flag(wraps)), (CKA_SIGN, .flag(!wraps)),
         (CKA_SIGN_RECOVER, .flag(false)), (CKA_DERIVE, .flag(false)),
-        (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)),
+        (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)), unmodifiable,
       ])
   }
 
@@ -114,7 +116,7 @@ enum KeyTemplates {
         (CKA_SENSITIVE, .flag(true)), (CKA_EXTRACTABLE, .flag(false)), (CKA_WRAP, .flag(true)),
         (CKA_UNWRAP, .flag(true)), (CKA_ENCRYPT, .flag(false)), (CKA_DECRYPT, .flag(false)),
         (CKA_SIGN, .flag(false)), (CKA_VERIFY, .flag(false)), (CKA_DERIVE, .flag(false)),
-        (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)),
+        (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)), unmodifiable,
       ])
   }
 

@@ -25,6 +25,10 @@ struct Quirk: Sendable, Hashable {
       answer: "it is used to unwrap only; the host wraps",
       source: "SoftHSM 2.6.1, measured"),
     Quirk(
+      what: "after CKA_MODIFIABLE false, the rest of a C_UnwrapKey template answers CKR_ATTRIBUTE_READ_ONLY",
+      answer: "it is the last attribute of every template",
+      source: "SoftHSM 2.6.1, measured"),
+    Quirk(
       what: "CKA_VALUE_LEN of an unwrapped key reads 0",
       answer: "an AES key of unknown length counts as AES-256, and its description says so",
       source: "SoftHSM 2.6.1, measured; python-pkcs11 #120"),

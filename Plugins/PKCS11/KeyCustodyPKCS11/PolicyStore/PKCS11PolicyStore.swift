@@ -12,7 +12,8 @@ final class PKCS11PolicyStore: PolicyStore {
   let identity: ProviderIdentity
   private let table: Mutex<RecordTable>
   private let wakeups = EventBroadcaster<Void>(limit: 1)
-  private let writer: StoreWriter
+  /// What touches the token.
+  let writer: StoreWriter
   private let closing = Mutex<Task<Void, Never>?>(nil)
 
   /// Locks the lock file, opens the token and reads all records.

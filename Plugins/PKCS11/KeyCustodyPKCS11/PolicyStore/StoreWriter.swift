@@ -5,7 +5,7 @@ actor StoreWriter {
   private let thread: DedicatedThread
   private var lock: LockFile?
   private var use: PKCS11TokenUse?
-  private var session: CryptokiSession?
+  private(set) var session: CryptokiSession?
   private var objects = StoreObjects()
 
   /// The writer's own thread.

@@ -13,12 +13,18 @@ package struct PKCS11TokenInfo: Sendable, Hashable {
   package let serial: String
   let flags: UInt
 
+  init(label: String, manufacturer: String, model: String, serial: String, flags: UInt) {
+    self.label = label
+    self.manufacturer = manufacturer
+    self.model = model
+    self.serial = serial
+    self.flags = flags
+  }
+
   init(_ info: CK_TOKEN_INFO) {
-    label = Self.text(info.label)
-    manufacturer = Self.text(info.manufacturerID)
-    model = Self.text(info.model)
-    serial = Self.text(info.serialNumber)
-    flags = info.flags
+    self.init(
+      label: Self.text(info.label), manufacturer: Self.text(info.manufacturerID), model: Self.text(info.model),
+      serial: Self.text(info.serialNumber), flags: info.flags)
   }
 
   /// The text of a field of fixed length, filled up with blanks (some modules: with zeros).

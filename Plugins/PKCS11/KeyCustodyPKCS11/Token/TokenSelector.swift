@@ -83,16 +83,23 @@ struct TokenSelector: Sendable, Hashable {
   /// - Throws: `notFound`, naming the tokens there are; `invalidInput` when several fit; `unavailable`.
   func select(in module: PKCS11Module) throws(KeyCustodyError) -> (slot: CK_SLOT_ID, info: PKCS11TokenInfo) {
     let (present, silent) = try Self.tokens(of: module)
+    return try select(from: present, silent: silent, module: module.path)
+  }
+
+  /// The rule of ``select(in:)``, given what a module showed.
+  func select<Slot>(
+    from present: [(slot: Slot, info: PKCS11TokenInfo)], silent: Int, module: String
+  ) throws(KeyCustodyError) -> (slot: Slot, info: PKCS11TokenInfo) {
     let fitting = present.filter { fits($0.info) }
     guard let found = fitting.first else {
       guard silent == 0 else {
         throw KeyCustodyError(
-          .unavailable, .unreachable, "\(silent) slots of '\(module.path)' don't answer, and no other token fits.",
+          .unavailable, .unreachable, "\(silent) slots of '\(module)' don't answer, and no other token fits.",
           remedy: "Check the token and its connection.", diagnostic: "C_GetTokenInfo")
       }
       let names = present.isEmpty ? "it has none" : "it has \(Self.list(present.map(\.info)))"
       throw KeyCustodyError(
-        .notFound, .init("token-unknown"), "No token of '\(module.path)' fits the configured URI: \(names).",
+        .notFound, .init("token-unknown"), "No token of '\(module)' fits the configured URI: \(names).",
         remedy: "Correct 'token', or connect the token.")
     }
     guard fitting.count == 1 else {
