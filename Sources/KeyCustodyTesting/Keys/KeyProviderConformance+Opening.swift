@@ -44,8 +44,11 @@ extension KeyProviderConformance {
     let types = KeyType.offered.filter { trial.capabilities.offers(.generate($0)) }
     guard !types.isEmpty else { throw NotApplicable("no key type can be generated here") }
     for type in types {
-      for role in KeyRole.allCases
-      where (try? GenerateKeyRequest(version: trial.freshVersion(), type: type, role: role).validate()) != nil {
+      // Both roles of the small types; of large RSA keys, which take seconds to make, the first.
+      let roles = KeyRole.allCases.filter { role in
+        role == .wrapping ? !WrapAlgorithm.fitting(type).isEmpty : !SignatureAlgorithm.fitting(type).isEmpty
+      }
+      for role in [.rsa(bits: 3072), .rsa(bits: 4096)].contains(type) ? Array(roles.prefix(1)) : roles {
         let made = try await trial.generate(type, role)
         try expect(
           made.type == type && made.role == role, "Asked for \(type) to be \(role), got \(made.type), \(made.role).")
@@ -72,8 +75,7 @@ extension KeyProviderConformance {
   }
 
   @Sendable private static func offeredWrapsWork(_ trial: KeyTrial) async throws {
-    for (algorithm, type) in try trial.someWrapping() {
-      let key = try await trial.generate(type, .wrapping)
+    for (key, algorithm) in try await trial.wrappingKeys() {
       let wrapped = try await trial.wrap(key.version, algorithm)
       try await trial.expectUnwraps(wrapped.bytes, key.version, algorithm, "although both are offered")
     }
@@ -99,8 +101,7 @@ extension KeyProviderConformance {
   }
 
   @Sendable private static func offeredSignaturesWork(_ trial: KeyTrial) async throws {
-    for (algorithm, type) in try trial.someSigning() {
-      let key = try await trial.generate(type, .signing)
+    for (key, algorithm) in try await trial.signingKeys() {
       _ = try await trial.sign(trial.digest(for: algorithm), key.version, algorithm)
     }
   }

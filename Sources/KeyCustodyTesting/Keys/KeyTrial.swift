@@ -91,6 +91,13 @@ struct KeyTrial: Sendable {
     return wrapping
   }
 
+  /// Every algorithm that can be tried, each with a key; those of one type share it, because RSA keys take long to make.
+  func wrappingKeys() async throws -> [(key: KeyDescription, algorithm: WrapAlgorithm)] {
+    var keys: [KeyType: KeyDescription] = [:]
+    for (_, type) in try someWrapping() where keys[type] == nil { keys[type] = try await generate(type, .wrapping) }
+    return wrapping.compactMap { pair in keys[pair.type].map { ($0, pair.algorithm) } }
+  }
+
   /// A wrapping key of the quickest kind, with its algorithm.
   func wrappingKey() async throws -> (key: KeyDescription, algorithm: WrapAlgorithm) {
     let (algorithm, type) = try someWrapping()[0]
@@ -156,6 +163,13 @@ struct KeyTrial: Sendable {
   func someSigning() throws -> [(algorithm: SignatureAlgorithm, type: KeyType)] {
     guard !signing.isEmpty else { throw NotApplicable("nothing signs here") }
     return signing
+  }
+
+  /// Every algorithm that can be tried, each with a key; those of one type share it.
+  func signingKeys() async throws -> [(key: KeyDescription, algorithm: SignatureAlgorithm)] {
+    var keys: [KeyType: KeyDescription] = [:]
+    for (_, type) in try someSigning() where keys[type] == nil { keys[type] = try await generate(type, .signing) }
+    return signing.compactMap { pair in keys[pair.type].map { ($0, pair.algorithm) } }
   }
 
   /// A digest of the right length; `seed` makes different ones.
