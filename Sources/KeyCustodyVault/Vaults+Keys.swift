@@ -130,11 +130,13 @@ extension Vaults {
   /// Brings a soft-deleted key back, with all its versions.
   public func recoverKey(_ uri: KeyURI, as caller: Principal, context: CallContext) async throws(KeyCustodyError) {
     try await perform(.recover, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+      defer { self.tell(uri) }
+      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
         guard record.deletion != nil else { throw VaultErrors.keyUnknown(uri) }
+        guard !record.allVersions.contains(where: { $0.stage == .destroying }) else { throw VaultErrors.purging(uri) }
         record.deletion = nil
       }
-      self.tell(.key(try uri.vault, uri.name))
+      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
       return ((), uri)
     }
   }
@@ -145,31 +147,22 @@ extension Vaults {
   public func purgeKey(_ uri: KeyURI, as caller: Principal, context: CallContext) async throws(KeyCustodyError) {
     try await perform(.purge, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       let path = try Self.path(uri)
-      guard let record = try await self.keys.read(path), let deletion = record.deletion else {
-        throw VaultErrors.keyUnknown(uri)
-      }
-      guard !admission.vault.purgeProtection || deletion.scheduledPurge <= self.environment.time.now() else {
-        throw KeyCustodyError(
-          .denied, .purgeProtected, "Operation 'purge' is not allowed: purge protection is on for this vault.",
-          remedy: "Nobody can; the key goes at \(deletion.scheduledPurge.seconds) (seconds since 1970).")
-      }
-      let intended = try await self.keys.update(path) { record in
+      let now = self.environment.time.now()
+      defer { self.tell(uri) }
+      // Judged on the very record that is marked: a key that is recovered meanwhile is left alone.
+      let intended = try await self.keys.update(path) { (record) throws(KeyCustodyError) in
+        guard let deletion = record.deletion else { throw VaultErrors.keyUnknown(uri) }
+        guard !admission.vault.purgeProtection || deletion.scheduledPurge <= now else {
+          throw VaultErrors.purgeProtected(until: deletion.scheduledPurge)
+        }
         for index in record.allVersions.indices { record.allVersions[index].stage = .destroying }
       }
-      for version in intended?.allVersions ?? [] {
-        do throws(KeyCustodyError) {
-          try await admission.provider.destroy(version.version, context: context)
-        } catch {
-          guard error.code == .notFound else { throw error }
-        }
-      }
+      guard let intended else { throw VaultErrors.keyUnknown(uri) }
+      for version in intended.allVersions { try await self.destroy(version, admission, context) }
       _ = try await self.keys.remove(path)
-      self.tell(.key(try uri.vault, uri.name))
       return ((), uri)
     }
   }
-
-  // MARK: Versions
 
   /// The key, if it is there and not deleted.
   func living(_ uri: KeyURI) async throws(KeyCustodyError) -> KeyRecord {
