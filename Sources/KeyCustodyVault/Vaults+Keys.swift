@@ -75,7 +75,11 @@ extension Vaults {
     _ uri: KeyURI, as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyRecord {
     try await perform(.get, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      (try await self.living(uri), uri)
+      let record = try await self.living(uri)
+      guard uri.version.map({ wanted in record.versions.contains { $0.version == wanted } }) ?? true else {
+        throw VaultErrors.keyUnknown(uri)
+      }
+      return (record, uri)
     }
   }
 
@@ -85,7 +89,9 @@ extension Vaults {
   ) async throws(KeyCustodyError) -> [KeyRecord] {
     let any = uri(vault, try KeyName("any"))
     return try await perform(.list, on: any, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      (try await self.keys.all(prefix: "vaults/\(vault.folded)/keys/").map(\.value), any)
+      let all = try await self.keys.all(prefix: "vaults/\(vault.folded)/keys/").map(\.value)
+      // Without those whose making was cut off before the first version: there is nothing of them yet.
+      return (all.filter { !$0.versions.isEmpty || $0.deletion != nil }, any)
     }
   }
 

@@ -71,11 +71,15 @@ public final class Vaults: Sendable {
   /// Every vault there is.
   public func definitions() async throws(KeyCustodyError) -> [VaultDefinition] {
     var found: [VaultDefinition] = []
-    for name in try await records.store.list(prefix: "vaults/", after: nil, limit: PolicyStoreLimits.pageSize)
-    where name.key.description.hasSuffix("/definition") {
-      if let record = try await records.read(name.key) { found.append(record.definition) }
+    var last: RecordKey?
+    while true {
+      let page = try await records.store.list(prefix: "vaults/", after: last, limit: PolicyStoreLimits.pageSize)
+      for name in page where name.key.description.hasSuffix("/definition") {
+        if let record = try await records.read(name.key) { found.append(record.definition) }
+      }
+      last = page.last?.key
+      if page.count < PolicyStoreLimits.pageSize { return found }
     }
-    return found
   }
 
   /// Turns purge protection on, for good.
