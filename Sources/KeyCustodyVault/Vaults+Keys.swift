@@ -103,7 +103,8 @@ extension Vaults {
     try await perform(.update, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
       _ = try await self.living(uri)
       let now = self.environment.time.now()
-      try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+      defer { self.tell(uri) }
+      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
         guard let wanted = uri.version ?? record.newest?.version,
           let index = record.allVersions.firstIndex(where: { $0.version == wanted && $0.stage == .ready })
         else { throw VaultErrors.keyUnknown(uri) }
@@ -112,7 +113,7 @@ extension Vaults {
         if let expires { record.allVersions[index].expires = expires }
         record.allVersions[index].updated = now
       }
-      self.tell(.key(try uri.vault, uri.name))
+      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
       return ((), uri)
     }
   }
@@ -127,8 +128,13 @@ extension Vaults {
       let now = self.environment.time.now()
       let deletion = KeyRecord.Deletion(
         deleted: now, scheduledPurge: now + .seconds(86_400 * admission.vault.softDeleteDays))
-      try await self.keys.update(try Self.path(uri)) { $0.deletion = $0.deletion ?? deletion }
-      self.tell(.key(try uri.vault, uri.name))
+      // Told whatever comes of it: of a lost answer nobody knows.
+      defer { self.tell(uri) }
+      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+        if let earlier = record.deletion { throw VaultErrors.deleted(uri, until: earlier.scheduledPurge) }
+        record.deletion = deletion
+      }
+      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
       return (deletion, uri)
     }
   }

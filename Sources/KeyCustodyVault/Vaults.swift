@@ -92,19 +92,20 @@ public final class Vaults: Sendable {
   public func setRule(_ rule: AccessRule, in vault: VaultName) async throws(KeyCustodyError) {
     _ = try await required(vault)
     let path = try Self.path(vault, "policy")
+    // Told whatever comes of it: of a lost answer nobody knows.
+    defer { tell(.policy(vault)) }
     _ = try await policies.create(path, AccessPolicy())
     try await policies.update(path) { policy in
       policy.rules.removeAll { $0.name == rule.name }
       policy.rules.append(rule)
     }
-    tell(.policy(vault))
   }
 
   /// Removes the rule of that name; acts at once.
   public func removeRule(_ name: String, in vault: VaultName) async throws(KeyCustodyError) {
     _ = try await required(vault)
+    defer { tell(.policy(vault)) }
     try await policies.update(try Self.path(vault, "policy")) { $0.rules.removeAll { $0.name == name } }
-    tell(.policy(vault))
   }
 
   /// The rules of a vault.
