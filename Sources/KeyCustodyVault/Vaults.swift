@@ -162,13 +162,20 @@ public final class Vaults: Sendable {
       let record = try await required(try uri.vault)
       let decision = try await policy(of: record.definition.name).decide(
         AccessRequest(principal: caller, permission: permission, tenant: record.definition.tenant))
-      event.rule = decision.rule
-      guard decision.isAllowed, environment.time.now() < caller.expires else {
+      let isExpired = decision.isAllowed && caller.expires <= environment.time.now()
+      event.rule = isExpired ? "expired" : decision.rule
+      guard decision.isAllowed, !isExpired else {
         event.outcome = .refused
-        throw VaultErrors.denied(caller.id, permission, uri.description, rule: decision.rule)
+        throw VaultErrors.denied(caller.id, permission, uri.description, rule: event.rule)
       }
       let admission = Admission(
         vault: record.definition, provider: try provider(of: record), rule: decision.rule)
+      if permission.changesSomething {
+        // What can't be recorded must not happen, and a change can't be taken back afterwards.
+        var intent = event
+        intent.outcome = .intended
+        try await audit.record(intent)
+      }
       let (result, target) = try await body(admission)
       event.outcome = .allowed
       event.target = target.description
@@ -188,5 +195,15 @@ public final class Vaults: Sendable {
 
   static func path(_ uri: KeyURI) throws(KeyCustodyError) -> RecordKey {
     try RecordKey("vaults/\(try uri.vault.folded)/keys/\(uri.name.folded)")
+  }
+}
+
+extension KeyPermission {
+  /// Whether what it allows changes a key, or its provider.
+  fileprivate var changesSomething: Bool {
+    switch self {
+    case .create, .import, .update, .delete, .recover, .purge, .restore, .rotate, .setRotationPolicy: true
+    case .get, .list, .backup, .encrypt, .decrypt, .wrapKey, .unwrapKey, .sign, .verify, .getRotationPolicy: false
+    }
   }
 }
