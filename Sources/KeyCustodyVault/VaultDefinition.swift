@@ -44,6 +44,7 @@ public struct KeyVersionRecord: Sendable, Hashable, Codable {
   /// How far the version's making or unmaking has come; written before the provider is asked.
   enum Stage: String, Codable, Sendable {
     case making
+    case importing
     case ready
     case destroying
   }

@@ -51,6 +51,36 @@ enum VaultErrors {
       remedy: "The key's owner can recover it.")
   }
 
+  static func exists(_ uri: KeyURI) -> KeyCustodyError {
+    KeyCustodyError(
+      .invalidInput, .alreadyExists, "The key '\(uri)' exists already, perhaps deleted and recoverable.",
+      remedy: "Use another name, or rotate or recover the key.")
+  }
+
+  static func otherType(_ uri: KeyURI, _ key: KeyRecord) -> KeyCustodyError {
+    KeyCustodyError(
+      .invalidInput, .wrongKeyType, "The key '\(uri)' is a \(key.role.rawValue) key of type \(key.type).",
+      remedy: "Bring in a version of the same type and role, or use another name.")
+  }
+
+  static func purging(_ uri: KeyURI) -> KeyCustodyError {
+    KeyCustodyError(
+      .disabled, .keyDeleted, "The key '\(uri)' is being purged and can't be brought back.",
+      remedy: "Purge it again, which finishes the work; then the name is free.")
+  }
+
+  static func purgeProtected(until moment: Timestamp) -> KeyCustodyError {
+    KeyCustodyError(
+      .denied, .purgeProtected, "Operation 'purge' is not allowed: purge protection is on for this vault.",
+      remedy: "Nobody can; the key may be purged from \(moment.seconds) on (seconds since 1970).")
+  }
+
+  static func changedMeanwhile(_ uri: KeyURI) -> KeyCustodyError {
+    KeyCustodyError(
+      .busy, .conflict, "The key '\(uri)' was changed by somebody else meanwhile; nothing was done.",
+      remedy: "Look at the key, then try again.", retryAfter: .milliseconds(100))
+  }
+
   static func outsideValidity(_ uri: KeyURI) -> KeyCustodyError {
     KeyCustodyError(
       .disabled, .keyOutsideValidity, "The key version '\(uri)' is not yet, or no longer, valid.",

@@ -8,21 +8,13 @@ extension Vaults {
     _ uri: KeyURI, type: KeyType, role: KeyRole, as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyURI {
     try await perform(.create, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
-      try GenerateKeyRequest(version: KeyVersionID(random: self.environment.random), type: type, role: role).validate()
+      let planned = try self.plan(.making)
+      let request = GenerateKeyRequest(version: planned.version, type: type, role: role, label: uri.name.spelling)
+      try request.validate()
       try admission.provider.capabilities.require(.generate(type))
-      let path = try Self.path(uri)
       let empty = KeyRecord(name: uri.name, type: type, role: role, allVersions: [], deletion: nil)
-      if try await !self.keys.create(path, empty) {
-        // Left over from a creation that was cut off before its first version: go on with it.
-        guard let record = try await self.keys.read(path), record.versions.isEmpty, record.deletion == nil,
-          record.type == type, record.role == role
-        else {
-          throw KeyCustodyError(
-            .invalidInput, .alreadyExists, "The key '\(uri)' exists already, perhaps deleted and recoverable.",
-            remedy: "Use another name, or rotate or recover the key.")
-        }
-      }
-      let made = try await self.addVersion(uri, admission, context)
+      let version = try await self.enter(planned, of: empty, at: uri, admission, context)
+      let made = try await self.make(version, of: empty, at: uri, .generated, admission, context)
       return (made, made)
     }
   }
@@ -36,8 +28,14 @@ extension Vaults {
     _ uri: KeyURI, as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyURI {
     try await perform(.rotate, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
+      let planned = try self.plan(.making)
       _ = try await self.living(uri)
-      let made = try await self.addVersion(uri, admission, context)
+      let key = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+        if let deletion = record.deletion { throw VaultErrors.deleted(uri, until: deletion.scheduledPurge) }
+        record.allVersions.append(planned)
+      }
+      guard let key else { throw VaultErrors.keyUnknown(uri) }
+      let made = try await self.make(planned, of: key, at: uri, .generated, admission, context)
       return (made, made)
     }
   }
@@ -51,23 +49,23 @@ extension Vaults {
   ) async throws(KeyCustodyError) -> KeyURI {
     let copy = SharedSecret(material)
     return try await perform(.import, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
-      let request = GenerateKeyRequest(
-        version: try KeyVersionID(random: self.environment.random), type: type, role: role, label: uri.name.spelling)
+      let planned = try self.plan(.importing)
+      let request = GenerateKeyRequest(version: planned.version, type: type, role: role, label: uri.name.spelling)
       try request.validate()
-      let description = try await admission.provider.importKey(copy.bytes, as: request, context: context)
-      let path = try Self.path(uri)
-      let version = self.version(description, at: self.environment.time.now())
-      _ = try await self.keys.create(
-        path, KeyRecord(name: uri.name, type: type, role: role, allVersions: [], deletion: nil))
-      try await self.keys.update(path) { (record) throws(KeyCustodyError) in
-        guard record.type == type, record.role == role, record.deletion == nil else {
-          throw KeyCustodyError(
-            .invalidInput, .wrongKeyType, "The key '\(uri)' exists with another type or role, or is deleted.")
+      try admission.provider.capabilities.require(.importing(type))
+      let empty = KeyRecord(name: uri.name, type: type, role: role, allVersions: [], deletion: nil)
+      let found = try await self.keys.read(try Self.path(uri))
+      if let found, found.deletion == nil, !found.versions.isEmpty {
+        let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+          guard record.deletion == nil else { throw VaultErrors.exists(uri) }
+          guard record.type == type, record.role == role else { throw VaultErrors.otherType(uri, record) }
+          record.allVersions.append(planned)
         }
-        record.allVersions.append(version)
+        guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
+      } else {
+        _ = try await self.enter(planned, of: empty, at: uri, admission, context)
       }
-      self.tell(.key(try uri.vault, uri.name))
-      let made = uri.with(version: request.version)
+      let made = try await self.make(planned, of: empty, at: uri, .imported(copy), admission, context)
       return (made, made)
     }
   }
@@ -77,7 +75,11 @@ extension Vaults {
     _ uri: KeyURI, as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyRecord {
     try await perform(.get, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      (try await self.living(uri), uri)
+      let record = try await self.living(uri)
+      guard uri.version.map({ wanted in record.versions.contains { $0.version == wanted } }) ?? true else {
+        throw VaultErrors.keyUnknown(uri)
+      }
+      return (record, uri)
     }
   }
 
@@ -87,7 +89,9 @@ extension Vaults {
   ) async throws(KeyCustodyError) -> [KeyRecord] {
     let any = uri(vault, try KeyName("any"))
     return try await perform(.list, on: any, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      (try await self.keys.all(prefix: "vaults/\(vault.folded)/keys/").map(\.value), any)
+      let all = try await self.keys.all(prefix: "vaults/\(vault.folded)/keys/").map(\.value)
+      // Without those whose making was cut off before the first version: there is nothing of them yet.
+      return (all.filter { !$0.versions.isEmpty || $0.deletion != nil }, any)
     }
   }
 
@@ -99,7 +103,8 @@ extension Vaults {
     try await perform(.update, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
       _ = try await self.living(uri)
       let now = self.environment.time.now()
-      try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+      defer { self.tell(uri) }
+      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
         guard let wanted = uri.version ?? record.newest?.version,
           let index = record.allVersions.firstIndex(where: { $0.version == wanted && $0.stage == .ready })
         else { throw VaultErrors.keyUnknown(uri) }
@@ -108,7 +113,7 @@ extension Vaults {
         if let expires { record.allVersions[index].expires = expires }
         record.allVersions[index].updated = now
       }
-      self.tell(.key(try uri.vault, uri.name))
+      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
       return ((), uri)
     }
   }
@@ -123,8 +128,13 @@ extension Vaults {
       let now = self.environment.time.now()
       let deletion = KeyRecord.Deletion(
         deleted: now, scheduledPurge: now + .seconds(86_400 * admission.vault.softDeleteDays))
-      try await self.keys.update(try Self.path(uri)) { $0.deletion = $0.deletion ?? deletion }
-      self.tell(.key(try uri.vault, uri.name))
+      // Told whatever comes of it: of a lost answer nobody knows.
+      defer { self.tell(uri) }
+      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+        if let earlier = record.deletion { throw VaultErrors.deleted(uri, until: earlier.scheduledPurge) }
+        record.deletion = deletion
+      }
+      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
       return (deletion, uri)
     }
   }
@@ -132,11 +142,13 @@ extension Vaults {
   /// Brings a soft-deleted key back, with all its versions.
   public func recoverKey(_ uri: KeyURI, as caller: Principal, context: CallContext) async throws(KeyCustodyError) {
     try await perform(.recover, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+      defer { self.tell(uri) }
+      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
         guard record.deletion != nil else { throw VaultErrors.keyUnknown(uri) }
+        guard !record.allVersions.contains(where: { $0.stage == .destroying }) else { throw VaultErrors.purging(uri) }
         record.deletion = nil
       }
-      self.tell(.key(try uri.vault, uri.name))
+      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
       return ((), uri)
     }
   }
@@ -147,31 +159,22 @@ extension Vaults {
   public func purgeKey(_ uri: KeyURI, as caller: Principal, context: CallContext) async throws(KeyCustodyError) {
     try await perform(.purge, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       let path = try Self.path(uri)
-      guard let record = try await self.keys.read(path), let deletion = record.deletion else {
-        throw VaultErrors.keyUnknown(uri)
-      }
-      guard !admission.vault.purgeProtection || deletion.scheduledPurge <= self.environment.time.now() else {
-        throw KeyCustodyError(
-          .denied, .purgeProtected, "Operation 'purge' is not allowed: purge protection is on for this vault.",
-          remedy: "Nobody can; the key goes at \(deletion.scheduledPurge.seconds) (seconds since 1970).")
-      }
-      let intended = try await self.keys.update(path) { record in
+      let now = self.environment.time.now()
+      defer { self.tell(uri) }
+      // Judged on the very record that is marked: a key that is recovered meanwhile is left alone.
+      let intended = try await self.keys.update(path) { (record) throws(KeyCustodyError) in
+        guard let deletion = record.deletion else { throw VaultErrors.keyUnknown(uri) }
+        guard !admission.vault.purgeProtection || deletion.scheduledPurge <= now else {
+          throw VaultErrors.purgeProtected(until: deletion.scheduledPurge)
+        }
         for index in record.allVersions.indices { record.allVersions[index].stage = .destroying }
       }
-      for version in intended?.allVersions ?? [] {
-        do throws(KeyCustodyError) {
-          try await admission.provider.destroy(version.version, context: context)
-        } catch {
-          guard error.code == .notFound else { throw error }
-        }
-      }
+      guard let intended else { throw VaultErrors.keyUnknown(uri) }
+      for version in intended.allVersions { try await self.destroy(version, admission, context) }
       _ = try await self.keys.remove(path)
-      self.tell(.key(try uri.vault, uri.name))
       return ((), uri)
     }
   }
-
-  // MARK: Versions
 
   /// The key, if it is there and not deleted.
   func living(_ uri: KeyURI) async throws(KeyCustodyError) -> KeyRecord {
@@ -181,49 +184,4 @@ extension Vaults {
     if let deletion = record.deletion { throw VaultErrors.deleted(uri, until: deletion.scheduledPurge) }
     return record
   }
-
-  /// Adds a version, the intent recorded before the provider is asked: after a crash the same version is looked up or
-  /// made, never a second one.
-  private func addVersion(
-    _ uri: KeyURI, _ admission: Admission, _ context: CallContext
-  ) async throws(KeyCustodyError) -> KeyURI {
-    let path = try Self.path(uri)
-    let now = environment.time.now()
-    let planned = KeyVersionRecord(
-      version: try KeyVersionID(random: environment.random), isEnabled: true, created: now, updated: now,
-      publicKey: "", stage: .making)
-    guard let record = try await keys.update(path, { $0.allVersions.append(planned) }) else {
-      throw VaultErrors.keyUnknown(uri)
-    }
-    let request = GenerateKeyRequest(
-      version: planned.version, type: record.type, role: record.role, label: uri.name.spelling)
-    let description: KeyDescription
-    do throws(KeyCustodyError) {
-      description = try await admission.provider.generate(request, context: context)
-    } catch {
-      if error.code != .timeout {
-        _ = try? await keys.update(path) { $0.allVersions.removeAll { $0.version == planned.version } }
-      }
-      throw error
-    }
-    let made = version(description, at: now)
-    try await keys.update(path) { record in
-      record.allVersions.removeAll { $0.version == made.version }
-      record.allVersions.append(made)
-    }
-    tell(.key(try uri.vault, uri.name))
-    return uri.with(version: made.version)
-  }
-
-  private func version(_ description: KeyDescription, at now: Timestamp) -> KeyVersionRecord {
-    KeyVersionRecord(
-      version: description.version, isEnabled: true, created: now, updated: now,
-      publicKey: (description.publicKey ?? []).base64URL, stage: .ready)
-  }
-}
-
-/// A secret that a closure needs: the one owner is this object, which the closure shares.
-private final class SharedSecret: Sendable {
-  let bytes: SecretBytes
-  init(_ secret: borrowing SecretBytes) { bytes = secret.copy() }
 }

@@ -71,11 +71,15 @@ public final class Vaults: Sendable {
   /// Every vault there is.
   public func definitions() async throws(KeyCustodyError) -> [VaultDefinition] {
     var found: [VaultDefinition] = []
-    for name in try await records.store.list(prefix: "vaults/", after: nil, limit: PolicyStoreLimits.pageSize)
-    where name.key.description.hasSuffix("/definition") {
-      if let record = try await records.read(name.key) { found.append(record.definition) }
+    var last: RecordKey?
+    while true {
+      let page = try await records.store.list(prefix: "vaults/", after: last, limit: PolicyStoreLimits.pageSize)
+      for name in page where name.key.description.hasSuffix("/definition") {
+        if let record = try await records.read(name.key) { found.append(record.definition) }
+      }
+      last = page.last?.key
+      if page.count < PolicyStoreLimits.pageSize { return found }
     }
-    return found
   }
 
   /// Turns purge protection on, for good.
@@ -88,19 +92,20 @@ public final class Vaults: Sendable {
   public func setRule(_ rule: AccessRule, in vault: VaultName) async throws(KeyCustodyError) {
     _ = try await required(vault)
     let path = try Self.path(vault, "policy")
+    // Told whatever comes of it: of a lost answer nobody knows.
+    defer { tell(.policy(vault)) }
     _ = try await policies.create(path, AccessPolicy())
     try await policies.update(path) { policy in
       policy.rules.removeAll { $0.name == rule.name }
       policy.rules.append(rule)
     }
-    tell(.policy(vault))
   }
 
   /// Removes the rule of that name; acts at once.
   public func removeRule(_ name: String, in vault: VaultName) async throws(KeyCustodyError) {
     _ = try await required(vault)
+    defer { tell(.policy(vault)) }
     try await policies.update(try Self.path(vault, "policy")) { $0.rules.removeAll { $0.name == name } }
-    tell(.policy(vault))
   }
 
   /// The rules of a vault.
@@ -157,13 +162,20 @@ public final class Vaults: Sendable {
       let record = try await required(try uri.vault)
       let decision = try await policy(of: record.definition.name).decide(
         AccessRequest(principal: caller, permission: permission, tenant: record.definition.tenant))
-      event.rule = decision.rule
-      guard decision.isAllowed, environment.time.now() < caller.expires else {
+      let isExpired = decision.isAllowed && caller.expires <= environment.time.now()
+      event.rule = isExpired ? "expired" : decision.rule
+      guard decision.isAllowed, !isExpired else {
         event.outcome = .refused
-        throw VaultErrors.denied(caller.id, permission, uri.description, rule: decision.rule)
+        throw VaultErrors.denied(caller.id, permission, uri.description, rule: event.rule)
       }
       let admission = Admission(
         vault: record.definition, provider: try provider(of: record), rule: decision.rule)
+      if permission.changesSomething {
+        // What can't be recorded must not happen, and a change can't be taken back afterwards.
+        var intent = event
+        intent.outcome = .intended
+        try await audit.record(intent)
+      }
       let (result, target) = try await body(admission)
       event.outcome = .allowed
       event.target = target.description
@@ -183,5 +195,15 @@ public final class Vaults: Sendable {
 
   static func path(_ uri: KeyURI) throws(KeyCustodyError) -> RecordKey {
     try RecordKey("vaults/\(try uri.vault.folded)/keys/\(uri.name.folded)")
+  }
+}
+
+extension KeyPermission {
+  /// Whether what it allows changes a key, or its provider.
+  fileprivate var changesSomething: Bool {
+    switch self {
+    case .create, .import, .update, .delete, .recover, .purge, .restore, .rotate, .setRotationPolicy: true
+    case .get, .list, .backup, .encrypt, .decrypt, .wrapKey, .unwrapKey, .sign, .verify, .getRotationPolicy: false
+    }
   }
 }

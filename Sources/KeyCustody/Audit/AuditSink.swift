@@ -6,6 +6,8 @@ public import Logging
 public struct AuditEvent: Sendable, Hashable, Codable {
   /// How it ended.
   public enum Outcome: String, Sendable, Codable {
+    /// Allowed and about to be done: comes before every change of a key, and is followed by how that ended.
+    case intended
     /// Done.
     case allowed
     /// Refused.

@@ -1,5 +1,6 @@
 public import KeyCustody
 import KeyCustodyCrypto
+import Synchronization
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -18,6 +19,7 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   private let tokens: TokenAuthority
   private let environment: RuntimeEnvironment
   private let broadcaster = EventBroadcaster<IdentityEvent>()
+  private let closing = Closing()
 
   /// Opens the directory of a store, and makes its signing key when there is none.
   ///
@@ -37,13 +39,22 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   /// See ``IdentityProvider``.
   public func events() -> AsyncStream<IdentityEvent> { broadcaster.stream() }
   /// Ends the event streams; the store and the key provider belong to whoever made them.
-  public func close() async { broadcaster.finish() }
+  public func close() async {
+    closing.isClosed.store(true, ordering: .releasing)
+    broadcaster.finish()
+  }
+
+  private func checkOpen() throws(KeyCustodyError) {
+    guard closing.isClosed.load(ordering: .acquiring) else { return }
+    throw KeyCustodyError(.unavailable, .closed, "The directory '\(identity)' was closed.")
+  }
 
   /// See ``IdentityProvider``.
   public func authenticate(
     _ credential: borrowing Credential, audience: String
   ) async throws(KeyCustodyError) -> Principal {
-    switch credential.form {
+    try checkOpen()
+    return switch credential.form {
     case .token(let token): try await authenticate(token: token, audience: audience)
     case .clientSecret(let id): try await authenticate(id, secret: credential.secret)
     case .apiKey: try await authenticate(apiKey: credential.secret)
@@ -86,6 +97,7 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
 
   /// See ``IdentityAdministration``.
   public func create(_ id: PrincipalID, kind: Principal.Kind) async throws(KeyCustodyError) {
+    try checkOpen()
     try await add(
       DirectoryRecord(id: id, kind: kind, resource: nil, objectID: try environment.random.bytes(16).hexadecimal))
   }
@@ -94,6 +106,7 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   public func createManagedIdentity(
     for resource: ResourceID, tenant: TenantID
   ) async throws(KeyCustodyError) -> PrincipalID {
+    try checkOpen()
     let id = PrincipalID(tenant: tenant, subject: try SubjectID(resource.spelling))
     try await add(
       DirectoryRecord(
@@ -111,28 +124,45 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
 
   /// See ``IdentityAdministration``.
   public func lookup(_ id: PrincipalID) async throws(KeyCustodyError) -> PrincipalRecord? {
-    try await records.read(try Self.key(id)).map {
+    try checkOpen()
+    return try await records.read(try Self.key(id)).map {
       PrincipalRecord(id: $0.id, kind: $0.kind, resource: $0.resource, isEnabled: $0.isEnabled)
     }
   }
 
   /// See ``IdentityAdministration``.
   public func setEnabled(_ isEnabled: Bool, _ id: PrincipalID) async throws(KeyCustodyError) {
-    try await change(id) { $0.isEnabled = isEnabled }
+    try checkOpen()
+    do throws(KeyCustodyError) {
+      try await change(id) { $0.isEnabled = isEnabled }
+    } catch {
+      if error.code != .notFound { tell(isEnabled ? .enabled(id) : .disabled(id)) }
+      throw error
+    }
     tell(isEnabled ? .enabled(id) : .disabled(id))
   }
 
   /// See ``IdentityAdministration``.
   public func delete(_ id: PrincipalID) async throws(KeyCustodyError) {
-    if try await records.remove(try Self.key(id)) { tell(.deleted(id)) }
+    try checkOpen()
+    do throws(KeyCustodyError) {
+      guard try await records.remove(try Self.key(id)) else { return }
+    } catch {
+      // It may have happened all the same.
+      tell(.deleted(id))
+      throw error
+    }
+    tell(.deleted(id))
   }
 
   /// See ``IdentityAdministration``.
   public func issueClientSecret(for id: PrincipalID, expires: Timestamp?) async throws(KeyCustodyError) -> String {
+    try checkOpen()
     let secret = "kcs." + (try environment.random.bytes(32).base64URL)
     let stored = try SecretHash(secret, expires: expires, random: environment.random)
     let now = environment.time.now()
     try await change(id) { (record) throws(KeyCustodyError) in
+      try Self.requireSecrets(record)
       record.secrets.removeAll { $0.expires.map { $0 <= now } ?? false }
       guard record.secrets.count < 8 else {
         throw KeyCustodyError(
@@ -146,9 +176,13 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
 
   /// See ``IdentityAdministration``.
   public func regenerateAPIKey(_ slot: APIKeySlot, for id: PrincipalID) async throws(KeyCustodyError) -> String {
+    try checkOpen()
     let key = "kck.\(id.tenant).\(id.subject)." + (try environment.random.bytes(32).base64URL)
     let stored = try SecretHash(key, expires: nil, random: environment.random)
-    try await change(id) { $0.apiKeys[slot.rawValue] = stored }
+    try await change(id) { (record) throws(KeyCustodyError) in
+      try Self.requireSecrets(record)
+      record.apiKeys[slot.rawValue] = stored
+    }
     return key
   }
 
@@ -156,6 +190,7 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   public func issueToken(
     for id: PrincipalID, audience: String, lifetime: Duration
   ) async throws(KeyCustodyError) -> String {
+    try checkOpen()
     guard (.seconds(1)...(.seconds(86_400))).contains(lifetime) else {
       throw KeyCustodyError(.invalidInput, .wrongSize, "A token lives from 1 second to 24 hours.")
     }
@@ -172,6 +207,14 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
     _ id: PrincipalID, _ body: (inout DirectoryRecord) throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) {
     guard try await records.update(try Self.key(id), body) != nil else { throw Self.unknown(id) }
+  }
+
+  /// Refuses a managed identity: its host asks for its tokens, and nobody else can be it.
+  private static func requireSecrets(_ record: DirectoryRecord) throws(KeyCustodyError) {
+    guard record.kind == .managedIdentity else { return }
+    throw KeyCustodyError(
+      .invalidInput, .noSecretOfItsOwn, "The managed identity '\(record.id)' has no secret of its own.",
+      remedy: "Let the service that runs its resource ask for a token, or make a service principal.")
   }
 
   private func tell(_ event: IdentityEvent) {
@@ -212,8 +255,15 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
 extension KeyCustodyError.Reason {
   /// An identity that is switched off.
   public static let identityOff = Self("identity-off")
+  /// A managed identity, which has neither client secrets nor API keys.
+  public static let noSecretOfItsOwn = Self("no-secret-of-its-own")
   /// No such principal.
   public static let principalUnknown = Self("principal-unknown")
+}
+
+/// Whether a directory was closed, for all copies of the value.
+private final class Closing: Sendable {
+  let isClosed = Atomic(false)
 }
 
 /// What the directory stores of a principal.

@@ -143,7 +143,7 @@ struct TokenAuthority: Sendable {
     let parts = token.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 3, let header: Header = Self.decode(parts[0]),
       header.alg == key.algorithm.rawValue, header.kid == key.version.description, header.typ == "JWT",
-      let signature = [UInt8](base64URL: parts[2])
+      let signature = Self.bytes(parts[2])
     else { throw rejected }
     let digest = try Hashing.digest(hash, Array("\(parts[0]).\(parts[1])".utf8))
     guard try publicKey.verify(signature, digest: digest, key.algorithm), let claims: Claims = Self.decode(parts[1])
@@ -164,6 +164,10 @@ struct TokenAuthority: Sendable {
   }
 
   private static func decode<Value: Decodable>(_ part: Substring) -> Value? {
-    [UInt8](base64URL: part).flatMap { try? JSONDecoder().decode(Value.self, from: Data($0)) }
+    bytes(part).flatMap { try? JSONDecoder().decode(Value.self, from: Data($0)) }
+  }
+  /// Base64url without padding, as JOSE has it (RFC 7515, section 2): one way only to write a token.
+  private static func bytes(_ part: Substring) -> [UInt8]? {
+    part.utf8.last == UInt8(ascii: "=") ? nil : [UInt8](base64URL: part)
   }
 }
