@@ -53,6 +53,23 @@ struct ModuleTests {
     try cryptoki.finalize()
   }
 
+  @Test("Listing slots at once, where the module then adds an empty one, does not end the process")
+  func listingAtOnce() async throws {
+    for _ in 0..<10 {
+      // Takes the empty slot, so that the next listing adds one.
+      let token = try await SoftHSM.makeToken()
+      let workers = try (0..<6).map { _ in try BlockingWorker() }
+      try await withThrowingTaskGroup(of: Int.self) { group in
+        for worker in workers {
+          group.addTask {
+            try await worker.run { () throws in try Cryptoki(path: token.module).slotsWithToken().count }
+          }
+        }
+        for try await count in group { #expect(count > 0) }
+      }
+    }
+  }
+
   @Test("Opening and closing at once neither fails nor finalises under a user")
   func openingAndClosingAtOnce() async throws {
     let token = try await SoftHSM.makeToken()

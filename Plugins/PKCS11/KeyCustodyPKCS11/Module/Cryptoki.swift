@@ -1,5 +1,6 @@
 import CKeyCustodyPKCS11
 import KeyCustody
+import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -67,10 +68,20 @@ struct Cryptoki: @unchecked Sendable {
 
   // MARK: Slots and tokens
 
+  /// One thread at a time lists slots or makes a token.
+  ///
+  /// SoftHSM 2.6.1 adds an empty slot while it lists them, without a lock: two threads that list at once end the process
+  /// (SlotManager.cpp, insertToken, an assertion).
+  private static let slotTurn = Mutex(())
+
   /// The slots that hold a token.
   ///
   /// The call for their number comes first, as the standard asks: it renews the list.
   func slotsWithToken() throws(PKCS11Failure) -> [CK_SLOT_ID] {
+    try Self.slotTurn.withLock { _ throws(PKCS11Failure) in try listSlots() }
+  }
+
+  private func listSlots() throws(PKCS11Failure) -> [CK_SLOT_ID] {
     var count: CK_ULONG = 0
     try unsafe call("C_GetSlotList", functions.pointee.C_GetSlotList) { unsafe $0(1, nil, &count) }
     var slots = [CK_SLOT_ID](repeating: 0, count: Int(count) + 16)
@@ -104,8 +115,10 @@ struct Cryptoki: @unchecked Sendable {
     text += [UInt8](repeating: 0x20, count: 32 - text.count)
     try pin.withBytes { (pin) throws(PKCS11Failure) in
       try unsafe pin.withUnsafeBytes { (pin) throws(PKCS11Failure) in
-        try unsafe call("C_InitToken", functions.pointee.C_InitToken) {
-          unsafe $0(slot, pin.octets, CK_ULONG(pin.count), &text)
+        try Self.slotTurn.withLock { _ throws(PKCS11Failure) in
+          try unsafe call("C_InitToken", functions.pointee.C_InitToken) {
+            unsafe $0(slot, pin.octets, CK_ULONG(pin.count), &text)
+          }
         }
       }
     }
