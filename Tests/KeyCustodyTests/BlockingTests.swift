@@ -3,7 +3,7 @@ import KeyCustody
 import Synchronization
 import Testing
 
-@Suite("Blocking work", .timeLimit(.minutes(1)))
+@Suite("Blocking work", .timeLimit(.minutes(5)))
 struct BlockingTests {
   @Test("Work runs on one thread of its own, not on the caller's")
   func ownThread() async throws {

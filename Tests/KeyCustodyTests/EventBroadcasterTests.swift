@@ -1,7 +1,7 @@
 import KeyCustody
 import Testing
 
-@Suite("Event broadcaster", .timeLimit(.minutes(1)))
+@Suite("Event broadcaster", .timeLimit(.minutes(5)))
 struct EventBroadcasterTests {
   @Test("Every reader gets every event from when it came, in order")
   func everyReader() async {

@@ -58,7 +58,9 @@ struct Cryptoki: @unchecked Sendable {
   func initialize() throws(PKCS11Failure) {
     var arguments = unsafe CK_C_INITIALIZE_ARGS()
     unsafe arguments.flags = CKF_OS_LOCKING_OK
-    try unsafe call("C_Initialize", functions.pointee.C_Initialize) { unsafe $0(&arguments) }
+    try Self.slotTurn.withLock { _ throws(PKCS11Failure) in
+      try unsafe call("C_Initialize", functions.pointee.C_Initialize) { unsafe $0(&arguments) }
+    }
   }
 
   /// C_Finalize.
@@ -68,10 +70,10 @@ struct Cryptoki: @unchecked Sendable {
 
   // MARK: Slots and tokens
 
-  /// One thread at a time lists slots or makes a token.
+  /// One thread at a time starts a module, lists slots or makes a token.
   ///
-  /// SoftHSM 2.6.1 adds an empty slot while it lists them, without a lock: two threads that list at once end the process
-  /// (SlotManager.cpp, insertToken, an assertion).
+  /// SoftHSM 2.6.1 adds an empty slot while it lists them, without a lock, and trips over a token in the making when it
+  /// starts: two threads at once end the process (SlotManager.cpp, insertToken, an assertion).
   private static let slotTurn = Mutex(())
 
   /// The slots that hold a token.
