@@ -24,15 +24,16 @@ struct MechanismTests {
     }
   }
 
-  @Test(
-    "What anyone wraps with the public key, the token unwraps", arguments: [2048, 3072, 4096],
-    [WrapAlgorithm.rsaOAEP, .rsaOAEP256])
-  func publicKeyOnly(bits: Int, algorithm: WrapAlgorithm) async throws {
+  @Test("What anyone wraps with the public key, the token unwraps", arguments: [2048, 3072, 4096])
+  func publicKeyOnly(bits: Int) async throws {
     try await Backends.withKeys { provider, _ in
       let key = try await provider.make(.rsa(bits: bits), .wrapping)
       let publicKey = try PublicKey(spki: try #require(key.publicKey))
       #expect(publicKey.type == .rsa(bits: bits))
-      for count in [16, 32, 64, 1, 100] {
+      for (algorithm, count) in [
+        (WrapAlgorithm.rsaOAEP, 16), (.rsaOAEP, 64), (.rsaOAEP, 1), (.rsaOAEP256, 32), (.rsaOAEP256, 64),
+        (.rsaOAEP256, 100),
+      ] {
         let secret = try SystemRandom().secret(count)
         let unwrapped = try await provider.unwrap(try publicKey.wrap(secret, algorithm), key, algorithm)
         let isSame = unwrapped.isEqual(to: secret)
