@@ -97,10 +97,11 @@ let package = Package(
         "KeyCustodyFile", "KeyCustodyTesting", "KeyCustodyTestSupport",
       ]),
     .testTarget(
-      name: "KeyCustodyMemoryTests", dependencies: ["KeyCustody", "KeyCustodyMemory", "KeyCustodyTesting"]),
+      name: "KeyCustodyMemoryTests",
+      dependencies: ["KeyCustody", "KeyCustodyCrypto", "KeyCustodyMemory", "KeyCustodyTesting"]),
     .testTarget(
       name: "KeyCustodyFileTests",
-      dependencies: ["KeyCustody", "KeyCustodyFile", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
+      dependencies: ["KeyCustody", "KeyCustodyCrypto", "KeyCustodyFile", "KeyCustodyTesting", "KeyCustodyTestSupport"]),
     .testTarget(
       name: "KeyCustodyPKCS11Tests",
       dependencies: [

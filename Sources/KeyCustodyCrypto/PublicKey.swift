@@ -32,6 +32,13 @@ package final class PublicKey: @unchecked Sendable {
     self.type = type
   }
 
+  /// The public half of a key in memory; the two share it.
+  init(sharing key: OpaquePointer, type: KeyType) {
+    unsafe EVP_PKEY_up_ref(key)
+    unsafe self.key = key
+    self.type = type
+  }
+
   /// Wraps a short secret by RSAES-OAEP (RFC 8017, section 7.1).
   ///
   /// - Throws: `invalidInput` (`wrong-key-type`, `wrong-size`).

@@ -149,7 +149,8 @@ package final class SoftwareKey: @unchecked Sendable {
     case (.aes, .aes256KW):
       return try bytes.withBytes { (key) throws(KeyCustodyError) in try AES256KeyWrap.wrap(secret, key: key) }
     case (.rsa, .rsaOAEP), (.rsa, .rsaOAEP256):
-      return try PublicKey(spki: try publicKey() ?? []).wrap(secret, algorithm)
+      guard let key = unsafe key else { throw wrongKeyType(algorithm.rawValue, type) }
+      return try unsafe PublicKey(sharing: key, type: type).wrap(secret, algorithm)
     default: throw wrongKeyType(algorithm.rawValue, type)
     }
   }

@@ -1,11 +1,15 @@
 import KeyCustody
+import KeyCustodyCrypto
 import KeyCustodyMemory
 import KeyCustodyTesting
 import Testing
 
 /// The contracts of the two protocols, run on memory.
 struct MemoryConformanceTests {
-  private static let keys = KeyProviderSubject { environment in
+  private static let verify: KeyProviderSubject.SignatureVerifier = { signature, digest, publicKey, algorithm in
+    try PublicKey(spki: publicKey).verify(signature, digest: digest, algorithm)
+  }
+  private static let keys = KeyProviderSubject(verify: verify) { environment in
     let plugin = MemoryPlugin().plugin
     return .persistent {
       try await [plugin].openKeyProvider(KeyCustodyConfiguration(["plugin": "memory"]).root, environment)
@@ -20,11 +24,14 @@ struct MemoryConformanceTests {
 
   @Test("Keys in memory", arguments: KeyProviderConformance.all)
   func keyProvider(behavior: ConformanceBehavior<KeyProviderSubject>) async throws {
-    try await behavior.run(Self.keys)
+    let result = try await behavior.run(Self.keys)
+    // Everything is offered here, so two behaviours of what is not offered have nothing to look at.
+    let hasNoSubject = ["A signature algorithm that is not offered", "Import that is not offered"]
+    #expect(result == .passed || hasNoSubject.contains { behavior.name.hasPrefix($0) }, "\(result)")
   }
 
   @Test("Records in memory", arguments: PolicyStoreConformance.all)
   func policyStore(behavior: ConformanceBehavior<PolicyStoreSubject>) async throws {
-    try await behavior.run(Self.records)
+    #expect(try await behavior.run(Self.records) == .passed)
   }
 }

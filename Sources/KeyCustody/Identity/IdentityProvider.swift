@@ -19,7 +19,7 @@ public protocol IdentityProvider: Sendable {
   /// What happens to principals from now on.
   func events() -> AsyncStream<IdentityEvent>
 
-  /// Ends all use.
+  /// Ends all use; calls after it throw `unavailable` (`closed`).
   func close() async
 
   /// Issuing credentials and keeping principals, where this provider does.

@@ -60,7 +60,8 @@ public protocol KeyProvider: Sendable {
   /// Unwraps what ``wrap(_:with:)``, or anyone holding the public key, wrapped.
   ///
   /// Every failure to unwrap that depends on the bytes is one and the same error (a finer answer is an oracle).
-  /// - Throws: `notFound`, `unsupported`; `integrityFailure` (`not-authentic`).
+  /// - Throws: `notFound`, `unsupported`; `invalidInput` (`wrong-key-type`) for a key of another role or type;
+  ///   `integrityFailure` (`not-authentic`).
   func unwrap(_ wrapped: [UInt8], with request: WrapRequest) async throws(KeyCustodyError) -> SecretBytes
 
   /// Signs a digest; an ECDSA signature is r ‖ s.
