@@ -30,6 +30,22 @@
     }
   }
 
+  /// Where the sealed form is: in a file of its own, or in a folder that conversions can work through.
+  struct PlaceOptions: ParsableArguments {
+    @Option(help: "A folder that keeps the resource's sealed data, in place of a sealed file.")
+    var store: String?
+
+    /// Refuses both and neither.
+    func file(_ path: String?) throws(KeyCustodyError) -> String? {
+      guard (path == nil) != (store == nil) else {
+        throw KeyCustodyError(
+          .invalidInput, .malformed, "Either a sealed file or --store names where the sealed data is.",
+          remedy: "Name one of them. What is in a store follows the resource to another key; a loose file does not.")
+      }
+      return path
+    }
+  }
+
   /// What a seal or open answered, as JSON.
   struct FileResult: Encodable {
     var source: String
@@ -46,24 +62,35 @@
     @OptionGroup var common: CommonOptions
     @OptionGroup var configuration: ConfigurationOptions
     @OptionGroup var object: ObjectOptions
+    @OptionGroup var place: PlaceOptions
     @Argument(help: "The file to seal.") var source: String
-    @Argument(help: "Where the sealed file goes.") var target: String
+    @Argument(help: "Where the sealed file goes, without --store.") var target: String?
 
     func run() async throws {
       try await common.run { output in
+        let target = try place.file(target)
         let size = FileTools.size(source)
         let bar = ProgressBar("sealing", total: size, isShown: Process.isInteractive)
         let total = Counter(bar)
         try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-          try await custody.resource(try ResourceID(object.resource)).sealFile(
-            source, to: target, as: object.object, dataClass: object.dataClass,
-            identifiers: try object.identifiers(), progress: { total.reached($0) })
+          let resource = try await custody.resource(try ResourceID(object.resource))
+          let identifiers = try object.identifiers()
+          if let target {
+            try await resource.sealFile(
+              source, to: target, as: object.object, dataClass: object.dataClass, identifiers: identifiers,
+              progress: { total.reached($0) })
+          } else if let folder = place.store {
+            try await FolderSealedStore(folder: folder).putFile(
+              source, as: object.object, in: resource, dataClass: object.dataClass, identifiers: identifiers,
+              progress: { total.reached($0) })
+          }
         }
         bar.finish()
         output.print(
-          "sealed \(source) into \(target)",
+          "sealed \(source) into \(target ?? place.store ?? "")",
           FileResult(
-            source: source, target: target, resource: object.resource, object: object.object, bytes: size))
+            source: source, target: target ?? place.store ?? "", resource: object.resource, object: object.object,
+            bytes: size))
       }
     }
   }
@@ -75,23 +102,35 @@
     @OptionGroup var common: CommonOptions
     @OptionGroup var configuration: ConfigurationOptions
     @OptionGroup var object: ObjectOptions
-    @Argument(help: "The sealed file.") var source: String
-    @Argument(help: "Where the opened file goes.") var target: String
+    @OptionGroup var place: PlaceOptions
+    @Argument(help: "The sealed file (left out with --store), and where the opened file goes.") var files: [String]
 
     func run() async throws {
       try await common.run { output in
-        let bar = ProgressBar("opening", total: FileTools.size(source), isShown: Process.isInteractive)
-        let total = Counter(bar)
+        let source = try place.file(files.count > 1 ? files[0] : nil)
+        guard let target = files.last, files.count <= 2 else {
+          throw KeyCustodyError(
+            .invalidInput, .malformed, "Too many files are named.", remedy: "Name a sealed file and a target.")
+        }
+        let total = source.map { FileTools.size($0) } ?? 0
+        let bar = ProgressBar("opening", total: total, isShown: Process.isInteractive && source != nil)
+        let counter = Counter(bar)
         try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-          try await custody.resource(try ResourceID(object.resource)).openFile(
-            source, to: target, as: object.object, dataClass: object.dataClass,
-            identifiers: try object.identifiers(), progress: { total.reached($0) })
+          let resource = try await custody.resource(try ResourceID(object.resource))
+          if let source {
+            try await resource.openFile(
+              source, to: target, as: object.object, dataClass: object.dataClass,
+              identifiers: try object.identifiers(), progress: { counter.reached($0) })
+          } else if let folder = place.store {
+            try await FolderSealedStore(folder: folder).getFile(
+              object.object, in: resource, to: target, progress: { counter.reached($0) })
+          }
         }
         bar.finish()
         output.print(
-          "opened \(source) into \(target)",
+          "opened \(source ?? place.store ?? "") into \(target)",
           FileResult(
-            source: source, target: target, resource: object.resource, object: object.object,
+            source: source ?? place.store ?? "", target: target, resource: object.resource, object: object.object,
             bytes: FileTools.size(target)))
       }
     }
