@@ -73,7 +73,8 @@ func check(_ code: Int32, _ function: StaticString) throws(KeyCustodyError) {
 package func notAuthentic(_ what: String) -> KeyCustodyError {
   ERR_clear_error()
   return KeyCustodyError(
-    .integrityFailure, .notAuthentic, "\(what) does not open: it was altered, or sealed for another purpose or key.")
+    .integrityFailure, .notAuthentic, "\(what) does not open: it was altered, or sealed for another purpose or key.",
+    remedy: "Check that the object's name, its class and every identifier are those it was sealed with.")
 }
 
 extension UnsafeRawBufferPointer {

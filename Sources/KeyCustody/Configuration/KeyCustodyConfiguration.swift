@@ -166,6 +166,13 @@ public struct ConfigurationSection: Sendable {
   /// A text that must be there.
   public func requiredString(_ name: String) throws(KeyCustodyError) -> String {
     if let value = try string(name) { return value }
+    let near = (configuration.names(under: path) ?? []).min { $0.editDistance(to: name) < $1.editDistance(to: name) }
+    if let near, near.editDistance(to: name) <= 3 {
+      throw KeyCustodyError(
+        .invalidInput, .unknownConfigurationKey,
+        "The configuration lacks '\((path + [name]).joined(separator: "."))', but has '\(near)'.",
+        remedy: "Did you mean '\(name)'?")
+    }
     throw KeyCustodyError(
       .invalidInput, .missingConfigurationKey, "The configuration lacks '\((path + [name]).joined(separator: "."))'.",
       remedy: "Add it to the configuration file, or set \(EnvironmentSource.variable(for: path + [name])).")

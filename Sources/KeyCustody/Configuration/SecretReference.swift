@@ -47,6 +47,13 @@ public enum SecretReference: Sendable, Hashable {
       }
       return SecretBytes(copying: Array(value.utf8))
     case .file(let path):
+      var status = stat()
+      // Others than the owner and its group have no business with it; nobody but the owner writes it.
+      guard unsafe stat(path, &status) != 0 || status.st_mode & 0o027 == 0 else {
+        throw KeyCustodyError(
+          .invalidInput, .badConfigurationValue, "The secret file '\(path)' can be read or written by others.",
+          remedy: "Its owner can change that: chmod 600 '\(path)'.")
+      }
       return try Self.read(path)
     }
   }
