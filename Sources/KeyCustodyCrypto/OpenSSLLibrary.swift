@@ -74,7 +74,8 @@ package func notAuthentic(_ what: String) -> KeyCustodyError {
   ERR_clear_error()
   return KeyCustodyError(
     .integrityFailure, .notAuthentic, "\(what) does not open: it was altered, or sealed for another purpose or key.",
-    remedy: "Check that the object's name, its class and every identifier are those it was sealed with.")
+    remedy: what.contains("sealed")
+      ? "Check that the object's name, its class and every identifier are those it was sealed with." : "")
 }
 
 extension UnsafeRawBufferPointer {
