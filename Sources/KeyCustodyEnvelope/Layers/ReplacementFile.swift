@@ -37,9 +37,11 @@ final class ReplacementFile: Sendable {
     }
   }
 
-  /// Brings the bytes to stable storage and puts the file in its place.
-  func commit() throws(KeyCustodyError) {
+  /// Brings the bytes to stable storage and puts the file in its place, unless `check` objects at the last moment.
+  func commit(unless check: () throws(KeyCustodyError) -> Void) throws(KeyCustodyError) {
     try file.synchronize()
+    // After the wait for the disk: whoever changed the source meanwhile must not be overwritten.
+    try check()
     guard unsafe rename(temporary, target) == 0 else { throw systemError("rename", target, errno) }
     // From here on the target is the new one. A folder that can't be synchronized (some network file systems) does
     // not make it wrong, so this is no error.

@@ -72,8 +72,7 @@ private actor FileTransform {
     let replacement = try ReplacementFile(for: target)
     do throws(KeyCustodyError) {
       try await copy(source, to: replacement, through: transform)
-      try source.requireUnchanged()
-      try replacement.commit()
+      try replacement.commit { () throws(KeyCustodyError) in try source.requireUnchanged() }
     } catch {
       replacement.discard()
       throw error

@@ -20,6 +20,7 @@ final class OpenFile: Sendable {
     descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     self.path = path
     guard descriptor >= 0 else { throw systemError("open", path, errno) }
+    let status: FileStatus
     do throws(KeyCustodyError) {
       status = try FileStatus(descriptor: descriptor, path: path)
       try status.requireRegular(path)
@@ -27,6 +28,8 @@ final class OpenFile: Sendable {
       close(descriptor)
       throw error
     }
+    // Last: with every property set, a throw would run `deinit` too, and close the descriptor a second time.
+    self.status = status
   }
 
   /// Makes a file that was not there before, for this user alone.
