@@ -10,18 +10,32 @@ import KeyCustody
 ///
 /// Blocks.
 enum DurableFile {
+  /// More than the two layers of the largest record: 1 MiB and their overhead.
+  private static let largest = 2 << 20
+
+  /// A whole small file.
   static func read(_ path: String) throws(KeyCustodyError) -> [UInt8] {
-    let (bytes, _) = try head(path, Int.max)
+    let (bytes, size) = try head(path, largest)
+    guard size <= largest else {
+      throw KeyCustodyError(
+        .integrityFailure, .damaged, "The file '\(path)' has \(size) bytes, more than was ever written there.",
+        remedy: "Restore it from a backup.")
+    }
     return bytes
   }
 
   /// The first bytes of a file, and its size.
   static func head(_ path: String, _ limit: Int) throws(KeyCustodyError) -> ([UInt8], Int64) {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    // Not blocking: a pipe would wait for its writer before it could be refused.
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard descriptor >= 0 else { throw failure("open", path) }
     defer { close(descriptor) }
     var status = stat()
     guard unsafe fstat(descriptor, &status) == 0 else { throw failure("fstat", path) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw KeyCustodyError(
+        .integrityFailure, .damaged, "'\(path)' is not a regular file.", remedy: "Move it out of the folder.")
+    }
     let count = min(Int(status.st_size), limit)
     var done = 0
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in

@@ -96,11 +96,19 @@ public struct FolderSealedStore: SealedStore {
         guard page.count < limit else { break }
         let path = "\(folder)/\(name)"
         let label = try Self.label(at: path)
+        guard Self.fileName(label.object) == name else {
+          // Renewing by the label's name would renew another file, and come upon this one for ever.
+          throw Self.damaged("\(path).json", "names another object than the file beside it")
+        }
         let (head, size) = try DurableFile.head(path, SealedHeader.length)
+        let header: SealedHeader
+        do throws(KeyCustodyError) { header = try SealedHeader(parsing: head) } catch {
+          throw Self.damaged(path, "is not a sealed value", diagnostic: error.message)
+        }
         page.append(
           SealedItem(
             object: label.object, dataClass: label.dataClass, identifiers: label.identifiers,
-            header: try SealedHeader(parsing: head), size: size))
+            header: header, size: size))
       }
       return page
     }
@@ -145,10 +153,14 @@ public struct FolderSealedStore: SealedStore {
   private static func label(at path: String) throws(KeyCustodyError) -> Label {
     let bytes = try DurableFile.read(path + ".json")
     do { return try JSONDecoder().decode(Label.self, from: Data(bytes)) } catch {
-      throw KeyCustodyError(
-        .integrityFailure, .damaged, "The file '\(path).json' is not what was written there.",
-        remedy: "Restore it from a backup.")
+      throw damaged("\(path).json", "is not what was written there", diagnostic: "\(error)")
     }
+  }
+
+  private static func damaged(_ path: String, _ why: String, diagnostic: String? = nil) -> KeyCustodyError {
+    KeyCustodyError(
+      .integrityFailure, .damaged, "The file '\(path)' \(why).",
+      remedy: "Restore it from a backup, or move it and its companion out of the folder.", diagnostic: diagnostic)
   }
 
   private func folder(of resource: ResourceID) -> String { "\(folder)/\(resource.folded)" }
