@@ -165,8 +165,13 @@
       do throws(KeyCustodyError) {
         let custody = try await KeyCustody.open(
           configuration, plugins: Deployment.plugins, environment: environment)
-        await custody.close()
         finding.checks.append(.init(check: "open", ok: true, detail: "service keys and directory are in place"))
+        do throws(KeyCustodyError) { try await custody.probeServiceKeys() } catch {
+          await custody.close()
+          throw error
+        }
+        await custody.close()
+        finding.checks.append(.init(check: "service keys", ok: true, detail: "wrapped and unwrapped with each of them"))
         finding.ok = true
       } catch { finding.fail(error) }
       return finding

@@ -1,4 +1,4 @@
-import KeyCustody
+public import KeyCustody
 import KeyCustodyEnvelope
 import KeyCustodyVault
 
@@ -38,6 +38,24 @@ extension KeyCustody {
         guard error.code == .notFound else { throw error }
         let type = try await serviceKeyType(settings, vault)
         _ = try await vaults.createKey(uri, type: type, role: .wrapping, as: caller, context: context)
+      }
+    }
+  }
+
+  /// Wraps and unwraps for real with every version of the service's own keys: what all data needs.
+  ///
+  /// - Throws: what the first that fails throws.
+  public func probeServiceKeys() async throws(KeyCustodyError) {
+    let caller = try await principal(servicePrincipal)
+    let vault = try VaultName(ServiceKeys.vaultName)
+    let context = CallContext(purpose: .probe, principal: servicePrincipal)
+    guard let definition = try await vaults.definition(vault),
+      let provider = keyProviders[definition.keyProvider]
+    else { throw KeyCustodyError(.fault, .internalFault, "The service's own vault is missing.") }
+    for layer in Layer.allCases {
+      let uri = vaults.uri(vault, try ServiceKeys.keyName(layer))
+      for version in try await vaults.key(uri, as: caller, context: context).versions {
+        try await provider.probe(version.version, context: context)
       }
     }
   }
@@ -136,7 +154,8 @@ extension KeyCustody {
     do throws(KeyCustodyError) {
       token = try await identities.issueToken(for: id, audience: audience, lifetime: .seconds(300))
     } catch {
-      guard error.code == .notFound else { throw error }
+      // Not every `notFound`: the key that signs tokens may be what is missing.
+      guard error.reason == .principalUnknown else { throw error }
       throw KeyCustodyError(
         .denied, .identityOff, "The identity '\(id)' does not exist any more.",
         remedy: "Switch the resource's identity on again and grant it access.")

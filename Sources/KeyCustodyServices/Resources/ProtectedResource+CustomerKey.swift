@@ -10,7 +10,17 @@ extension ProtectedResource {
   public func switchIdentityOn() async throws(KeyCustodyError) -> PrincipalID {
     let record = try await custody.record(id, refresh: true)
     if let identity = record.identity { return identity }
-    let identity = try await custody.identities.createManagedIdentity(for: id, tenant: record.tenant)
+    let identity: PrincipalID
+    do throws(KeyCustodyError) {
+      identity = try await custody.identities.createManagedIdentity(for: id, tenant: record.tenant)
+    } catch {
+      // Ours already, from an attempt that was cut off before the resource's record was written.
+      let name = PrincipalID(tenant: record.tenant, subject: try SubjectID(id.spelling))
+      guard error.reason == .alreadyExists, let found = try await custody.identities.lookup(name),
+        found.kind == .managedIdentity, found.resource == id
+      else { throw error }
+      identity = found.id
+    }
     try await custody.change(id) { $0.identity = identity }
     return identity
   }
