@@ -141,9 +141,8 @@ final class PKCS11TokenUse: Sendable {
   ///
   /// Blocks.
   init(_ settings: PKCS11Settings) throws(KeyCustodyError) {
-    let module = try PKCS11ModuleHost.shared.acquire(settings.module)
+    let (module, slot, info) = try Self.find(settings)
     do {
-      let (slot, info) = try settings.token.select(in: module)
       let pin = try settings.pin.load(settings.environment)
       let token = PKCS11Token.shared(info, of: module)
       try token.addUser(slot: slot, info: info, pin: pin)
@@ -151,6 +150,27 @@ final class PKCS11TokenUse: Sendable {
     } catch {
       module.removeUser()
       throw error
+    }
+  }
+
+  /// The module and the token.
+  ///
+  /// SoftHSM reads its tokens when it starts, and overlooks one that another process writes at that moment: a token that
+  /// is not there is looked for again by a module started anew.
+  private static func find(
+    _ settings: PKCS11Settings
+  ) throws(KeyCustodyError) -> (module: PKCS11Module, slot: CK_SLOT_ID, info: PKCS11TokenInfo) {
+    var attempt = 1
+    while true {
+      let module = try PKCS11ModuleHost.shared.acquire(settings.module)
+      do throws(KeyCustodyError) {
+        let (slot, info) = try settings.token.select(in: module)
+        return (module, slot, info)
+      } catch {
+        module.removeUser()
+        guard error.code == .notFound, attempt < 5 else { throw error }
+        attempt += 1
+      }
     }
   }
 
