@@ -32,7 +32,8 @@
 
     /// A folder for this user alone.
     static func temporaryFolder() throws(KeyCustodyError) -> String {
-      let parent = Process.variables["TMPDIR"] ?? "/tmp"
+      let variable = Process.variables["TMPDIR"] ?? ""
+      let parent = variable.isEmpty ? "/tmp" : variable
       var template = Array("\(parent)/keycustody-tour-XXXXXX".utf8CString)
       guard unsafe mkdtemp(&template) != nil else {
         throw KeyCustodyError(
@@ -40,6 +41,11 @@
           remedy: "Set TMPDIR to a folder you can write to.")
       }
       return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    static func isFolder(_ path: String) -> Bool {
+      var status = stat()
+      return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     static func makeFolder(_ path: String) { _ = unsafe mkdir(path, 0o700) }

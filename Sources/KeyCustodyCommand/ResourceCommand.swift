@@ -37,8 +37,30 @@
     struct StoreOptions: ParsableArguments {
       @Option(name: .customLong("store"), help: "A folder that holds the resource's sealed data; may be repeated.")
       var folders: [String] = []
-      func stores() throws(KeyCustodyError) -> [any SealedStore] {
+
+      @Flag(help: "There is no sealed data: whatever there is could never be opened again.")
+      var withoutStoredData = false
+
+      /// The folders; none only where that was said.
+      ///
+      /// A conversion that ends destroys the older root key, and with it what no folder named here holds.
+      func requiredStores(of resource: ResourceID) throws(KeyCustodyError) -> [any SealedStore] {
+        guard withoutStoredData != folders.isEmpty else { return try stores(of: resource) }
+        throw KeyCustodyError(
+          .invalidInput, .init("store-required"),
+          folders.isEmpty
+            ? "No folder is named: what was sealed before and is not converted could never be opened again."
+            : "Folders are named, and that there are none.",
+          remedy: "Name the folders by --store FOLDER, or say --without-stored-data when nothing was sealed yet.")
+      }
+
+      func stores(of resource: ResourceID) throws(KeyCustodyError) -> [any SealedStore] {
         var stores: [any SealedStore] = []
+        for folder in folders where !FileTools.isFolder("\(folder)/\(resource.folded)") {
+          throw KeyCustodyError(
+            .notFound, .init("store-unknown"), "The folder '\(folder)' holds nothing of the resource '\(resource)'.",
+            remedy: "Check its name, and that its file system is mounted.")
+        }
         for folder in folders { stores.append(try FolderSealedStore(folder: folder)) }
         return stores
       }
@@ -104,7 +126,8 @@
       func run() async throws {
         let (key, store) = (key, store)
         try await options.run { (custody, resource) async throws(KeyCustodyError) in
-          try await resource.enableCustomerKey(try custody.keyURI(key), converting: try store.stores())
+          try await resource.enableCustomerKey(
+            try custody.keyURI(key), converting: try store.requiredStores(of: resource.id))
         }
       }
     }
@@ -117,7 +140,8 @@
       func run() async throws {
         let (key, store) = (key, store)
         try await options.run { (custody, resource) async throws(KeyCustodyError) in
-          try await resource.updateCustomerKey(try custody.keyURI(key), converting: try store.stores())
+          try await resource.updateCustomerKey(
+            try custody.keyURI(key), converting: try store.stores(of: resource.id))
         }
       }
     }
@@ -129,7 +153,7 @@
       func run() async throws {
         let store = store
         try await options.run { (_, resource) async throws(KeyCustodyError) in
-          try await resource.disableCustomerKey(converting: try store.stores())
+          try await resource.disableCustomerKey(converting: try store.requiredStores(of: resource.id))
         }
       }
     }
@@ -141,7 +165,7 @@
       func run() async throws {
         let store = store
         try await options.run { (_, resource) async throws(KeyCustodyError) in
-          try await resource.resumeConversion(of: try store.stores())
+          try await resource.resumeConversion(of: try store.requiredStores(of: resource.id))
         }
       }
     }
