@@ -84,7 +84,8 @@
     }
 
     struct Set: AsyncParsableCommand {
-      static let configuration = CommandConfiguration(abstract: "Set a principal's key permissions in a vault.")
+      static let configuration = CommandConfiguration(
+        abstract: "Set a principal's key permissions in a vault, in place of those it has.")
       @OptionGroup var options: Options
       @Argument(help: "The principal: TENANT/SUBJECT.") var principal: String
       @Option(help: "The permissions, divided by commas.") var keys: String
@@ -103,10 +104,15 @@
             }
             permissions.insert(permission)
           }
-          try await custody.vaults.setRule(
-            AccessRule(
-              name: "\(deny ? "deny " : "")\(id)", principal: id, effect: deny ? .deny : .allow, keys: permissions),
-            in: vault)
+          let rule = AccessRule(
+            name: "\(deny ? "deny " : "")\(id.tenant.folded)/\(id.subject.folded)", principal: id,
+            effect: deny ? .deny : .allow, keys: permissions)
+          try await custody.vaults.setRule(rule, in: vault)
+          // Whatever its name: a rule that stayed would go on granting what is not among these permissions.
+          for old in try await custody.vaults.policy(of: vault).rules
+          where old.principal == id && old.effect == rule.effect && old.name != rule.name {
+            try await custody.vaults.removeRule(old.name, in: vault)
+          }
         }
       }
     }
