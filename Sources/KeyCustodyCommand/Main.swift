@@ -16,14 +16,18 @@
 
     static func main() async {
       Process.hardenAgainstDumps()
-      do {
+      let work = Task {
         var command = try parseAsRoot()
         if var asynchronous = command as? any AsyncParsableCommand {
           try await asynchronous.run()
         } else {
           try command.run()
         }
-      } catch {
+      }
+      Process.atTermination { work.cancel() }
+      do { try await work.value } catch {
+        // Ended by a signal, after cleaning up: as the shell expects it.
+        if let signal = Process.signalReceived { Process.exit(128 + signal) }
         Self.exit(withError: error)
       }
     }

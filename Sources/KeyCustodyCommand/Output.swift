@@ -33,12 +33,24 @@
     func report(_ error: KeyCustodyError) {
       switch format {
       case .text:
-        Process.write("error: \(error.message) (\(error.code.rawValue), \(error.reason))\n", to: 2)
-        if !error.remedy.isEmpty { Process.write("remedy: \(error.remedy)\n", to: 2) }
-        if let diagnostic = error.diagnostic { Process.write("details: \(diagnostic)\n", to: 2) }
+        Process.write("error: \(Self.shown(error.message)) (\(error.code.rawValue), \(error.reason))\n", to: 2)
+        if !error.remedy.isEmpty { Process.write("remedy: \(Self.shown(error.remedy))\n", to: 2) }
+        if let diagnostic = error.diagnostic { Process.write("details: \(Self.shown(diagnostic))\n", to: 2) }
       case .json:
         print("", ["error": ErrorForm(error)])
       }
+    }
+
+    /// One bounded line that a terminal shows as it is: names that others chose can't steer it.
+    private static func shown(_ text: String) -> String {
+      let isLong = text.unicodeScalars.count > 2000
+      let safe = text.unicodeScalars.prefix(2000).map { scalar -> Character in
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned: "?"
+        default: Character(scalar)
+        }
+      }
+      return String(safe) + (isLong ? "…" : "")
     }
 
     private struct ErrorForm: Encodable {
