@@ -37,7 +37,12 @@ extension KeyCustody {
       do throws(KeyCustodyError) { _ = try await vaults.key(uri, as: caller, context: context) } catch {
         guard error.code == .notFound else { throw error }
         let type = try await serviceKeyType(settings, vault)
-        _ = try await vaults.createKey(uri, type: type, role: .wrapping, as: caller, context: context)
+        do throws(KeyCustodyError) {
+          _ = try await vaults.createKey(uri, type: type, role: .wrapping, as: caller, context: context)
+        } catch {
+          // Another opening was quicker.
+          guard error.reason == .alreadyExists else { throw error }
+        }
       }
     }
   }

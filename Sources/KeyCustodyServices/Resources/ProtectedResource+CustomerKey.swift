@@ -9,8 +9,15 @@ extension ProtectedResource {
   @discardableResult
   public func switchIdentityOn() async throws(KeyCustodyError) -> PrincipalID {
     let record = try await custody.record(id, refresh: true)
-    if let identity = record.identity { return identity }
-    let identity = try await custody.identities.createManagedIdentity(for: id, tenant: record.tenant)
+    let found = try await custody.managedIdentity(of: record)
+    if let found, found == record.identity { return found }
+    let identity: PrincipalID
+    if let found {
+      // Switching it on was cut off before.
+      identity = found
+    } else {
+      identity = try await custody.identities.createManagedIdentity(for: id, tenant: record.tenant)
+    }
     try await custody.change(id) { $0.identity = identity }
     return identity
   }
@@ -18,15 +25,18 @@ extension ProtectedResource {
   /// Takes the resource's identity away: data under the customer's key can't be read until it has one again and that
   /// one is granted access (SEMANTICS I3).
   public func switchIdentityOff() async throws(KeyCustodyError) {
-    guard let identity = try await custody.record(id, refresh: true).identity else { return }
-    try await custody.identities.delete(identity)
+    let record = try await custody.record(id, refresh: true)
+    if let identity = try await custody.managedIdentity(of: record) {
+      try await custody.identities.delete(identity)
+    }
     try await custody.change(id) { $0.identity = nil }
   }
 
   /// Puts long-term data under the customer's key: new data at once, stored data by converting it.
   ///
   /// Returns when everything in `stores` is converted; the resource works fully meanwhile. When it is interrupted,
-  /// ``resumeConversion(of:)`` goes on.
+  /// ``resumeConversion(of:)`` goes on. Whoever writes meanwhile seals and stores in one step
+  /// (``seal(_:as:dataClass:identifiers:storing:)``): the conversion waits for what is on its way into a store.
   ///
   /// - Parameters:
   ///   - key: the key's address; without a version the newest is taken and kept (SEMANTICS E5).
