@@ -222,9 +222,9 @@ public final class KeyCustody: Sendable {
   /// Whoever changes access tells here before the change is answered: leases concerned are checked again.
   private func observeRevocations() {
     vaults.observers.add { [weak self] change in
-      self?.recheck { kek, _ in
+      self?.recheck { kek, holder in
         switch change {
-        case .policy(let vault): (try? kek.vault) == vault
+        case .policy(let vault, let principals): (try? kek.vault) == vault && principals.contains(holder)
         case .key(let vault, let name): (try? kek.vault) == vault && kek.name == name
         }
       }
