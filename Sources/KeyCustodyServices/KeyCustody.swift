@@ -43,6 +43,8 @@ public final class KeyCustody: Sendable {
   let resources: RecordView<ResourceRecord>
   let leases: LeaseTable
   let environment: RuntimeEnvironment
+  /// Values that are sealed and not yet stored.
+  let sealings = Sealings()
   private let cache = Mutex(Cache())
 
   /// The audience of tokens meant for the vaults.

@@ -45,6 +45,12 @@ extension ProtectedResource {
   public func enableCustomerKey(_ key: KeyURI, converting stores: [any SealedStore]) async throws(KeyCustodyError) {
     let record = try await custody.record(id, refresh: true)
     guard record.mode == .serviceManaged else { throw wrongState(record.mode, "enabled") }
+    guard record.primary(.customer, .longTerm) != nil else {
+      throw KeyCustodyError(
+        .invalidInput, .dataClassUnknown,
+        "The profile '\(record.profile.name)' keeps no long-term data: there is nothing for a customer's key to protect.",
+        remedy: "Use a profile with a data class of the group 'longTerm'.")
+    }
     let (identity, full) = try await check(key, for: record)
     try await switchOuterLayer(
       of: record, to: .enabling, customerKey: full, kek: full, holder: identity, isCustomerManaged: true)
