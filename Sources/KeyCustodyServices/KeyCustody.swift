@@ -43,7 +43,9 @@ public final class KeyCustody: Sendable {
   let resources: RecordView<ResourceRecord>
   let leases: LeaseTable
   let environment: RuntimeEnvironment
-  private let cache = Mutex<[ResourceID: ResourceRecord]>([:])
+  /// Values that are sealed and not yet stored.
+  let sealings = Sealings()
+  private let cache = Mutex(Cache())
 
   /// The audience of tokens meant for the vaults.
   public var audience: String { "https://\(vaults.domain)" }
@@ -122,7 +124,6 @@ public final class KeyCustody: Sendable {
     guard try await resources.create(try Self.path(id), record) else {
       throw KeyCustodyError(.invalidInput, .alreadyExists, "The resource '\(id)' exists already.")
     }
-    remember(record)
     return ProtectedResource(id: id, custody: self)
   }
 
@@ -139,49 +140,93 @@ public final class KeyCustody: Sendable {
     try await resources.all(prefix: "resources/").map(\.value.id)
   }
 
-  /// Deletes a resource: its keyset, so that its data can't be read again by anyone, and its managed identity.
+  /// Deletes a resource: its managed identity, and its keyset, so that its data can't be read again by anyone.
+  ///
+  /// When it fails it can be repeated.
   public func deleteResource(_ id: ResourceID) async throws(KeyCustodyError) {
     let record = try await record(id, refresh: true)
+    // The identity first: without its resource nobody would find it again.
+    if let identity = try await managedIdentity(of: record) { try await identities.delete(identity) }
+    defer {
+      cache.withLock { $0.forget(id, isDeleted: true) }
+      leases.end(record.rootKeys.map(\.id))
+    }
     _ = try await resources.remove(try Self.path(id))
-    cache.withLock { _ = $0.removeValue(forKey: id) }
-    leases.end(record.rootKeys.map(\.id))
-    if let identity = record.identity { try await identities.delete(identity) }
+  }
+
+  /// The resource's identity in the directory, also when its making or unmaking was cut off.
+  func managedIdentity(of record: ResourceRecord) async throws(KeyCustodyError) -> PrincipalID? {
+    let own = PrincipalID(tenant: record.tenant, subject: try SubjectID(record.id.spelling))
+    for identity in [record.identity, own].compactMap({ $0 }) {
+      guard let found = try await identities.lookup(identity), found.kind == .managedIdentity,
+        found.resource == record.id
+      else { continue }
+      return identity
+    }
+    return nil
   }
 
   // MARK: Records
 
+  /// The records that this process remembers, each the newest it has seen.
+  private struct Cache {
+    private var entries: [ResourceID: RecordView<ResourceRecord>.Revised] = [:]
+    /// How many resources were deleted: what was read before a deletion is not remembered after it.
+    private(set) var deletions: UInt64 = 0
+
+    subscript(_ id: ResourceID) -> ResourceRecord? { entries[id]?.value }
+
+    /// Remembers a record unless a newer one is known, and answers with the newer.
+    mutating func remember(_ found: RecordView<ResourceRecord>.Revised, readAt deletions: UInt64) -> ResourceRecord {
+      let id = found.value.id
+      if let known = entries[id], known.revision >= found.revision { return known.value }
+      if deletions == self.deletions { entries[id] = found }
+      return found.value
+    }
+
+    mutating func forget(_ id: ResourceID, isDeleted: Bool = false) {
+      entries[id] = nil
+      if isDeleted { deletions += 1 }
+    }
+  }
+
   static func path(_ id: ResourceID) throws(KeyCustodyError) -> RecordKey { try RecordKey("resources/\(id.folded)") }
 
   func record(_ id: ResourceID, refresh: Bool = false) async throws(KeyCustodyError) -> ResourceRecord {
-    if !refresh, let known = cache.withLock({ $0[id] }) { return known }
-    guard let record = try await resources.read(try Self.path(id)) else {
-      throw KeyCustodyError(
-        .notFound, .resourceUnknown, "There is no resource '\(id)'.", remedy: "Check the name, or create it first.")
-    }
-    remember(record)
-    return record
+    let (known, deletions) = cache.withLock { ($0[id], $0.deletions) }
+    if !refresh, let known { return known }
+    guard let found = try await resources.readRevised(try Self.path(id)) else { throw forgetUnknown(id) }
+    return cache.withLock { $0.remember(found, readAt: deletions) }
   }
 
-  private func remember(_ record: ResourceRecord) { cache.withLock { $0[record.id] = record } }
+  private func forgetUnknown(_ id: ResourceID) -> KeyCustodyError {
+    cache.withLock { $0.forget(id) }
+    return KeyCustodyError(
+      .notFound, .resourceUnknown, "There is no resource '\(id)'.", remedy: "Check the name, or create it first.")
+  }
 
   /// Changes a resource's record and what this process remembers of it.
   @discardableResult
   func change(
     _ id: ResourceID, _ body: (inout ResourceRecord) throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) -> ResourceRecord {
-    guard let record = try await resources.update(try Self.path(id), body) else {
-      return try await record(id, refresh: true)
+    let deletions = cache.withLock { $0.deletions }
+    do throws(KeyCustodyError) {
+      guard let written = try await resources.updateRevised(try Self.path(id), body) else { throw forgetUnknown(id) }
+      return cache.withLock { $0.remember(written, readAt: deletions) }
+    } catch {
+      // It may have been written all the same: look before the next use.
+      cache.withLock { $0.forget(id) }
+      throw error
     }
-    remember(record)
-    return record
   }
 
   /// Whoever changes access tells here before the change is answered: leases concerned are checked again.
   private func observeRevocations() {
     vaults.observers.add { [weak self] change in
-      self?.recheck { kek, _ in
+      self?.recheck { kek, holder in
         switch change {
-        case .policy(let vault): (try? kek.vault) == vault
+        case .policy(let vault, let principals): (try? kek.vault) == vault && principals.contains(holder)
         case .key(let vault, let name): (try? kek.vault) == vault && kek.name == name
         }
       }

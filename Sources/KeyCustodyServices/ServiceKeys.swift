@@ -37,7 +37,12 @@ extension KeyCustody {
       do throws(KeyCustodyError) { _ = try await vaults.key(uri, as: caller, context: context) } catch {
         guard error.code == .notFound else { throw error }
         let type = try await serviceKeyType(settings, vault)
-        _ = try await vaults.createKey(uri, type: type, role: .wrapping, as: caller, context: context)
+        do throws(KeyCustodyError) {
+          _ = try await vaults.createKey(uri, type: type, role: .wrapping, as: caller, context: context)
+        } catch {
+          // Another opening was quicker.
+          guard error.reason == .alreadyExists else { throw error }
+        }
       }
     }
   }
@@ -190,15 +195,30 @@ struct ResourceKeys: RootKeySource {
     var record = try await custody.record(resource)
     if !record.rootKeys.contains(where: { $0.id == id }) { record = try await custody.record(resource, refresh: true) }
     guard let key = record.rootKeys.first(where: { $0.id == id && (layer == nil || $0.layer == layer) }) else {
-      throw KeyCustodyError(
-        .integrityFailure, .unknownRootKey, "This was not sealed for the resource '\(resource)', or its key is gone.",
-        remedy: "Open it with the resource that it was sealed for.")
+      throw KeyCustody.unknownRootKey(resource)
     }
     return try await custody.lease(key, of: record)
   }
 }
 
 extension KeyCustody {
+  static func unknownRootKey(_ resource: ResourceID) -> KeyCustodyError {
+    KeyCustodyError(
+      .integrityFailure, .unknownRootKey, "This was not sealed for the resource '\(resource)', or its key is gone.",
+      remedy: "Open it with the resource that it was sealed for.")
+  }
+
+  /// How a root key is got: by what the store says now.
+  private func source(_ id: RootKeyID, of resource: ResourceID) -> LeaseTable.Source {
+    LeaseTable.Source(
+      look: { () throws(KeyCustodyError) in
+        let record = try await self.record(resource, refresh: true)
+        guard let key = record.rootKeys.first(where: { $0.id == id }) else { throw Self.unknownRootKey(resource) }
+        return key
+      },
+      unwrap: { (key) throws(KeyCustodyError) in try await self.unwrap(key, of: resource) })
+  }
+
   /// A living lease on a root key, asked for where there is none.
   func lease(_ key: RootKeyRecord, of record: ResourceRecord) async throws(KeyCustodyError) -> RootKey {
     switch leases.find(key.id) {
@@ -206,17 +226,13 @@ extension KeyCustody {
       if renew {
         Task { [weak self] in
           guard let self else { return }
-          _ = try? await leases.acquire(key, of: record.id, isRenewal: true) { () throws(KeyCustodyError) in
-            try await self.unwrap(key, of: record.id)
-          }
+          _ = try? await leases.acquire(key.id, of: record.id, isRenewal: true, from: source(key.id, of: record.id))
         }
       }
       return found
     case .none:
       do throws(KeyCustodyError) {
-        return try await leases.acquire(key, of: record.id) { () throws(KeyCustodyError) in
-          try await self.unwrap(key, of: record.id)
-        }
+        return try await leases.acquire(key.id, of: record.id, from: source(key.id, of: record.id))
       } catch {
         guard key.isCustomerManaged, [.denied, .disabled, .notFound].contains(error.code) else { throw error }
         throw KeyCustodyError(

@@ -97,8 +97,8 @@ public struct KeyRecord: Sendable, Hashable, Codable {
 
 /// Something about a vault that was changed, and may have taken away access.
 public enum VaultChange: Sendable, Hashable {
-  /// The vault's rules.
-  case policy(VaultName)
+  /// The vault's rules about these principals.
+  case policy(VaultName, Set<PrincipalID>)
   /// A key or one of its versions.
   case key(VaultName, KeyName)
 }

@@ -93,9 +93,11 @@ public final class Vaults: Sendable {
     _ = try await required(vault)
     let path = try Self.path(vault, "policy")
     // Told whatever comes of it: of a lost answer nobody knows.
-    defer { tell(.policy(vault)) }
+    var concerned: Set = [rule.principal]
+    defer { tell(.policy(vault, concerned)) }
     _ = try await policies.create(path, AccessPolicy())
     try await policies.update(path) { policy in
+      concerned.formUnion(policy.rules.filter { $0.name == rule.name }.map(\.principal))
       policy.rules.removeAll { $0.name == rule.name }
       policy.rules.append(rule)
     }
@@ -104,8 +106,12 @@ public final class Vaults: Sendable {
   /// Removes the rule of that name; acts at once.
   public func removeRule(_ name: String, in vault: VaultName) async throws(KeyCustodyError) {
     _ = try await required(vault)
-    defer { tell(.policy(vault)) }
-    try await policies.update(try Self.path(vault, "policy")) { $0.rules.removeAll { $0.name == name } }
+    var concerned: Set<PrincipalID> = []
+    defer { tell(.policy(vault, concerned)) }
+    try await policies.update(try Self.path(vault, "policy")) { policy in
+      concerned.formUnion(policy.rules.filter { $0.name == name }.map(\.principal))
+      policy.rules.removeAll { $0.name == name }
+    }
   }
 
   /// The rules of a vault.

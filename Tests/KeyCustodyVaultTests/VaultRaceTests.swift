@@ -108,8 +108,8 @@ struct VaultRaceTests {
     bench.vaults.observers.add { seen.add($0) }
     let name = try KeyName("key")
     let changes: [(VaultChange, () async throws -> Void)] = [
-      (.policy(bench.vault), { try await bench.grant(bench.owner.id, Set(KeyPermission.allCases)) }),
-      (.policy(bench.vault), { try await bench.vaults.removeRule("none", in: bench.vault) }),
+      (.policy(bench.vault, [bench.owner.id]), { try await bench.grant(bench.owner.id, Set(KeyPermission.allCases)) }),
+      (.policy(bench.vault, []), { try await bench.vaults.removeRule("none", in: bench.vault) }),
       (
         .key(bench.vault, name),
         { try await bench.vaults.updateKey(made, isEnabled: false, as: bench.owner, context: bench.context) }

@@ -13,12 +13,25 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
   /// A view of `store`.
   public init(_ store: any PolicyStore) { self.store = store }
 
+  /// A record's value, and the revision at which it was last written.
+  public struct Revised: Sendable {
+    /// The value.
+    public let value: Value
+    /// Of two readings of one record, the one with the higher revision is the newer.
+    public let revision: StoreRevision
+  }
+
   /// Reads a record; `nil` when there is none.
   ///
   /// - Throws: `integrityFailure` (`damaged`) for a record that is not of this type; what the store throws.
-  public func read(_ key: RecordKey) async throws(KeyCustodyError) -> Value? {
+  public func read(_ key: RecordKey) async throws(KeyCustodyError) -> Value? { try await readRevised(key)?.value }
+
+  /// Reads a record with its revision, for those who remember it; `nil` when there is none.
+  ///
+  /// - Throws: as ``read(_:)``.
+  public func readRevised(_ key: RecordKey) async throws(KeyCustodyError) -> Revised? {
     guard let record = try await store.read(key) else { return nil }
-    return try decode(record)
+    return Revised(value: try decode(record), revision: record.revision)
   }
 
   /// Adds a record.
@@ -39,15 +52,20 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
   @discardableResult
   public func update(
     _ key: RecordKey, _ change: (inout Value) throws(KeyCustodyError) -> Void
-  ) async throws(KeyCustodyError) -> Value? {
+  ) async throws(KeyCustodyError) -> Value? { try await updateRevised(key, change)?.value }
+
+  /// Changes a record as ``update(_:_:)`` does, and answers with its revision too.
+  public func updateRevised(
+    _ key: RecordKey, _ change: (inout Value) throws(KeyCustodyError) -> Void
+  ) async throws(KeyCustodyError) -> Revised? {
     guard var record = try await store.read(key) else { return nil }
     for _ in 0..<Self.attempts {
       var value = try decode(record)
       try change(&value)
       let bytes = try encode(value)
-      guard bytes != record.value else { return value }
+      guard bytes != record.value else { return Revised(value: value, revision: record.revision) }
       switch try await store.compareAndSet(key, expecting: record.revision, value: bytes) {
-      case .stored: return value
+      case .stored(let revision): return Revised(value: value, revision: revision)
       case .conflict(nil): return nil
       case .conflict(let current?): record = current
       }

@@ -51,11 +51,15 @@ enum DurableFile {
     return (bytes, Int64(status.st_size))
   }
 
-  /// Replaces a file by a whole new one, on the disk when this returns.
-  static func replace(_ path: String, with bytes: [UInt8]) throws(KeyCustodyError) {
-    let temporary = path + ".new"
-    let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard descriptor >= 0 else { throw failure("open", temporary) }
+  /// A name beside a file, for what is not yet in its place.
+  static func temporaryName(beside path: String, random: any RandomSource) throws(KeyCustodyError) -> String {
+    "\(path).\(try random.bytes(8).hexadecimal).part"
+  }
+
+  /// Writes a new file, on the disk when this returns.
+  static func create(_ path: String, with bytes: [UInt8]) throws(KeyCustodyError) {
+    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard descriptor >= 0 else { throw failure("open", path) }
     var isWritten = true
     unsafe bytes.withUnsafeBytes { buffer in
       var done = 0
@@ -68,12 +72,50 @@ enum DurableFile {
     }
     isWritten = isWritten && fsync(descriptor) == 0
     isWritten = close(descriptor) == 0 && isWritten
-    guard isWritten, unsafe rename(temporary, path) == 0 else {
+    guard isWritten else {
       let error = failure("write", path)
-      unsafe unlink(temporary)
+      discard(path)
       throw error
     }
-    try synchronizeFolder(of: path)
+  }
+
+  /// Puts files that are on the disk in their places, one right after the other, and then brings that to the disk.
+  static func place(_ moves: [(from: String, to: String)]) throws(KeyCustodyError) {
+    for move in moves {
+      guard unsafe rename(move.from, move.to) == 0 else { throw failure("rename", move.to) }
+    }
+    if let last = moves.last { try synchronizeFolder(of: last.to) }
+  }
+
+  /// A second name for a file, whose content then stays whatever is put in its place.
+  static func hold(_ path: String, as other: String) throws(KeyCustodyError) {
+    guard unsafe link(path, other) == 0 else { throw failure("link", path) }
+  }
+
+  /// Removes a file that is in nobody's way; whether it was there does not matter.
+  static func discard(_ path: String) { unsafe unlink(path) }
+
+  /// Tells a file's content from any other by device, inode and time; `nil` when there is no file.
+  static func mark(of path: String) -> [Int]? {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else { return nil }
+    return [
+      Int(status.st_dev), Int(status.st_ino), Int(status.st_size), Int(status.st_mtim.tv_sec),
+      Int(status.st_mtim.tv_nsec),
+    ]
+  }
+
+  /// Keeps everybody else who asks for it, in this process or another, out of a folder.
+  ///
+  /// Where the file system has no locks, or there is no folder, nobody is kept out.
+  static func locked<Result>(
+    _ folder: String, _ body: () throws(KeyCustodyError) -> Result
+  ) throws(KeyCustodyError) -> Result {
+    let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { return try body() }
+    defer { close(descriptor) }
+    while flock(descriptor, LOCK_EX) != 0 && errno == EINTR {}
+    return try body()
   }
 
   static func remove(_ path: String) throws(KeyCustodyError) {

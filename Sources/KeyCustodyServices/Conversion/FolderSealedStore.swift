@@ -34,19 +34,29 @@ public struct FolderSealedStore: SealedStore {
     _ bytes: [UInt8], as object: String, in resource: ProtectedResource,
     dataClass: String = ProtectedResource.defaultClass, identifiers: [String: String] = [:]
   ) async throws(KeyCustodyError) {
-    let sealed = try await resource.seal(bytes, as: object, dataClass: dataClass, identifiers: identifiers)
-    let path = try await prepare(object, dataClass, identifiers, resource.id)
-    try await worker.run { () throws(KeyCustodyError) in try DurableFile.replace(path, with: sealed) }
+    let label = Label(object: object, dataClass: try DataClass(dataClass), identifiers: identifiers)
+    try await resource.seal(bytes, as: object, dataClass: dataClass, identifiers: identifiers) {
+      (sealed) throws(KeyCustodyError) in
+      try await prepare(resource.id)
+      let place = place(of: object, resource.id)
+      try await worker.run { () throws(KeyCustodyError) in
+        let temporary = try DurableFile.temporaryName(beside: place.path, random: SystemRandom())
+        try DurableFile.create(temporary, with: sealed)
+        try place.take(temporary, label)
+      }
+    }
   }
 
   /// Opens a value that ``put(_:as:in:dataClass:identifiers:)`` kept.
   public func get(_ object: String, in resource: ProtectedResource) async throws(KeyCustodyError) -> [UInt8] {
-    let path = self.path(of: object, resource.id)
-    let (label, sealed) = try await worker.run { () throws(KeyCustodyError) -> sending (Label, [UInt8]) in
-      (try Self.label(at: path), try DurableFile.read(path))
+    let place = place(of: object, resource.id)
+    return try await place.whileChanging(on: worker) { () async throws(KeyCustodyError) in
+      let (label, sealed) = try await worker.run { () throws(KeyCustodyError) -> sending (Label, [UInt8]) in
+        try place.locked { () throws(KeyCustodyError) in (try place.label(), try DurableFile.read(place.path)) }
+      }
+      return try await resource.open(
+        sealed, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers)
     }
-    return try await resource.open(
-      sealed, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers)
   }
 
   /// Seals a file of any size and keeps it, replacing an earlier one of that name.
@@ -55,9 +65,15 @@ public struct FolderSealedStore: SealedStore {
     dataClass: String = ProtectedResource.defaultClass, identifiers: [String: String] = [:],
     progress: @escaping @Sendable (Int64) -> Void = { _ in }
   ) async throws(KeyCustodyError) {
-    let path = try await prepare(object, dataClass, identifiers, resource.id)
+    let label = Label(object: object, dataClass: try DataClass(dataClass), identifiers: identifiers)
+    try await prepare(resource.id)
+    let place = place(of: object, resource.id)
+    let temporary = try DurableFile.temporaryName(beside: place.path, random: SystemRandom())
     try await resource.sealFile(
-      source, to: path, as: object, dataClass: dataClass, identifiers: identifiers, progress: progress)
+      source, to: temporary, as: object, dataClass: dataClass, identifiers: identifiers, progress: progress
+    ) { () throws(KeyCustodyError) in
+      try await worker.run { () throws(KeyCustodyError) in try place.take(temporary, label) }
+    }
   }
 
   /// Opens a kept object into a file.
@@ -65,19 +81,26 @@ public struct FolderSealedStore: SealedStore {
     _ object: String, in resource: ProtectedResource, to target: String,
     progress: @escaping @Sendable (Int64) -> Void = { _ in }
   ) async throws(KeyCustodyError) {
-    let path = self.path(of: object, resource.id)
-    let label = try await worker.run { () throws(KeyCustodyError) -> sending Label in try Self.label(at: path) }
-    try await resource.openFile(
-      path, to: target, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers,
-      progress: progress)
+    let place = place(of: object, resource.id)
+    try await place.whileChanging(on: worker) { () async throws(KeyCustodyError) in
+      let label = try await worker.run { () throws(KeyCustodyError) -> sending Label in try place.label() }
+      try await resource.openFile(
+        place.path, to: target, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers,
+        progress: progress)
+    }
   }
 
   /// Removes a value or object; one that is not there is no error.
   public func remove(_ object: String, of resource: ResourceID) async throws(KeyCustodyError) {
-    let path = self.path(of: object, resource)
+    let place = place(of: object, resource)
+    guard try await worker.run({ () throws(KeyCustodyError) in DurableFile.mark(of: place.folder) != nil }) else {
+      return
+    }
     try await worker.run { () throws(KeyCustodyError) in
-      try DurableFile.remove(path)
-      try DurableFile.remove(path + ".json")
+      try place.locked { () throws(KeyCustodyError) in
+        try DurableFile.remove(place.path)
+        try DurableFile.remove(place.labelPath)
+      }
     }
   }
 
@@ -90,70 +113,133 @@ public struct FolderSealedStore: SealedStore {
     let last = object.map(Self.fileName)
     let folder = self.folder(of: resource)
     return try await worker.run { () throws(KeyCustodyError) -> sending [SealedItem] in
-      let names = try DurableFile.list(folder).filter { $0.hasSuffix(".sealed") }.sorted()
-      var page: [SealedItem] = []
-      for name in names where last.map({ $0 < name }) ?? true {
-        guard page.count < limit else { break }
-        let path = "\(folder)/\(name)"
-        let label = try Self.label(at: path)
-        guard Self.fileName(label.object) == name else {
-          // Renewing by the label's name would renew another file, and come upon this one for ever.
-          throw Self.damaged("\(path).json", "names another object than the file beside it")
+      try DurableFile.locked(folder) { () throws(KeyCustodyError) in
+        let names = try DurableFile.list(folder).filter { $0.hasSuffix(".sealed") }.sorted()
+        var page: [SealedItem] = []
+        for name in names where last.map({ $0 < name }) ?? true {
+          guard page.count < limit else { break }
+          let place = Place(folder: folder, name: name)
+          page.append(try place.item(try place.label()))
         }
-        let (head, size) = try DurableFile.head(path, SealedHeader.length)
-        let header: SealedHeader
-        do throws(KeyCustodyError) { header = try SealedHeader(parsing: head) } catch {
-          throw Self.damaged(path, "is not a sealed value", diagnostic: error.message)
-        }
-        page.append(
-          SealedItem(
-            object: label.object, dataClass: label.dataClass, identifiers: label.identifiers,
-            header: header, size: size))
+        return page
       }
-      return page
     }
   }
 
   /// See ``SealedStore``.
   public func renew(_ item: SealedItem, _ renewal: SealedRenewal) async throws(KeyCustodyError) {
-    let path = self.path(of: item.object, renewal.context.resource)
-    switch item.header.kind {
-    case .object:
-      try await renewal.renewFile(path)
-    case .record:
-      let old = try await worker.run { () throws(KeyCustodyError) -> sending [UInt8] in try DurableFile.read(path) }
-      let new = try await renewal.renew(old)
-      try await worker.run { () throws(KeyCustodyError) in
-        // Written anew meanwhile: leave it, the next pass looks at it again.
-        if try DurableFile.read(path) == old { try DurableFile.replace(path, with: new) }
+    let place = place(of: item.object, renewal.context.resource)
+    // A second name, so that what is renewed stays the same while it is; other writers replace the first name.
+    let held = try await worker.run { () throws(KeyCustodyError) -> sending (name: String, mark: [Int])? in
+      try place.locked { () throws(KeyCustodyError) in
+        guard let mark = DurableFile.mark(of: place.path), try place.item(try place.label()) == item else { return nil }
+        let name = try DurableFile.temporaryName(beside: place.path, random: SystemRandom())
+        try DurableFile.hold(place.path, as: name)
+        return (name, mark)
       }
+    }
+    // Written anew or removed meanwhile: leave it, the next pass looks at it again.
+    guard let held else { return }
+    do throws(KeyCustodyError) {
+      switch item.header.kind {
+      case .object:
+        try await renewal.renewFile(held.name)
+      case .record:
+        let old = try await worker.run { () throws(KeyCustodyError) -> sending [UInt8] in
+          try DurableFile.read(held.name)
+        }
+        let new = try await renewal.renew(old)
+        try await worker.run { () throws(KeyCustodyError) in
+          DurableFile.discard(held.name)
+          try DurableFile.create(held.name, with: new)
+        }
+      }
+      try await worker.run { () throws(KeyCustodyError) in
+        try place.locked { () throws(KeyCustodyError) in
+          guard DurableFile.mark(of: place.path) == held.mark else { return DurableFile.discard(held.name) }
+          try DurableFile.place([(held.name, place.path)])
+        }
+      }
+    } catch {
+      _ = try? await worker.run { () throws(KeyCustodyError) in DurableFile.discard(held.name) }
+      throw error
     }
   }
 
   // MARK: Paths
 
-  private func prepare(
-    _ object: String, _ dataClass: String, _ identifiers: [String: String], _ resource: ResourceID
-  ) async throws(KeyCustodyError) -> String {
-    let label = Label(object: object, dataClass: try DataClass(dataClass), identifiers: identifiers)
-    let path = self.path(of: object, resource)
-    let folder = self.folder(of: resource)
-    let bytes: [UInt8]
-    do { bytes = Array(try JSONEncoder().encode(label)) } catch {
-      throw KeyCustodyError(.fault, .internalFault, "A label could not be written as JSON.", diagnostic: "\(error)")
+  /// The two files of an item.
+  private struct Place: Sendable {
+    var folder: String
+    var name: String
+    var path: String { "\(folder)/\(name)" }
+    var labelPath: String { path + ".json" }
+
+    func locked<Result>(_ body: () throws(KeyCustodyError) -> Result) throws(KeyCustodyError) -> Result {
+      try DurableFile.locked(folder, body)
     }
+
+    func label() throws(KeyCustodyError) -> Label {
+      let bytes = try DurableFile.read(labelPath)
+      do { return try JSONDecoder().decode(Label.self, from: Data(bytes)) } catch {
+        throw FolderSealedStore.damaged(labelPath, "is not what was written there", diagnostic: "\(error)")
+      }
+    }
+
+    func item(_ label: Label) throws(KeyCustodyError) -> SealedItem {
+      guard FolderSealedStore.fileName(label.object) == name else {
+        // Renewing by the label's name would renew another file, and come upon this one for ever.
+        throw FolderSealedStore.damaged(labelPath, "names another object than the file beside it")
+      }
+      let (head, size) = try DurableFile.head(path, SealedHeader.length)
+      let header: SealedHeader
+      do throws(KeyCustodyError) { header = try SealedHeader(parsing: head) } catch {
+        throw FolderSealedStore.damaged(path, "is not a sealed value", diagnostic: error.message)
+      }
+      return SealedItem(
+        object: label.object, dataClass: label.dataClass, identifiers: label.identifiers, header: header, size: size)
+    }
+
+    /// Puts a sealed file and its label in their place together.
+    func take(_ sealed: String, _ label: Label) throws(KeyCustodyError) {
+      let written = sealed + ".json"
+      do throws(KeyCustodyError) {
+        let bytes: [UInt8]
+        do { bytes = Array(try JSONEncoder().encode(label)) } catch {
+          throw KeyCustodyError(
+            .fault, .internalFault, "A label could not be written as JSON.", diagnostic: "\(error)")
+        }
+        try DurableFile.create(written, with: bytes)
+        try locked { () throws(KeyCustodyError) in
+          try DurableFile.place([(written, labelPath), (sealed, path)])
+        }
+      } catch {
+        DurableFile.discard(written)
+        DurableFile.discard(sealed)
+        throw error
+      }
+    }
+
+    /// Reads again what was written anew, or converted, while it was read.
+    func whileChanging<Result>(
+      on worker: BlockingWorker, _ body: () async throws(KeyCustodyError) -> Result
+    ) async throws(KeyCustodyError) -> Result {
+      for _ in 0..<8 {
+        let before = try await worker.run { () throws(KeyCustodyError) in DurableFile.mark(of: path) }
+        do throws(KeyCustodyError) { return try await body() } catch {
+          let after = try await worker.run { () throws(KeyCustodyError) in DurableFile.mark(of: path) }
+          guard before != after else { throw error }
+        }
+      }
+      return try await body()
+    }
+  }
+
+  private func prepare(_ resource: ResourceID) async throws(KeyCustodyError) {
+    let folder = self.folder(of: resource)
     try await worker.run { () throws(KeyCustodyError) in
       try DurableFile.makeFolder(self.folder)
       try DurableFile.makeFolder(folder)
-      try DurableFile.replace(path + ".json", with: bytes)
-    }
-    return path
-  }
-
-  private static func label(at path: String) throws(KeyCustodyError) -> Label {
-    let bytes = try DurableFile.read(path + ".json")
-    do { return try JSONDecoder().decode(Label.self, from: Data(bytes)) } catch {
-      throw damaged("\(path).json", "is not what was written there", diagnostic: "\(error)")
     }
   }
 
@@ -164,8 +250,8 @@ public struct FolderSealedStore: SealedStore {
   }
 
   private func folder(of resource: ResourceID) -> String { "\(folder)/\(resource.folded)" }
-  private func path(of object: String, _ resource: ResourceID) -> String {
-    "\(folder(of: resource))/\(Self.fileName(object))"
+  private func place(of object: String, _ resource: ResourceID) -> Place {
+    Place(folder: folder(of: resource), name: Self.fileName(object))
   }
 
   /// The object's name with other bytes than letters, digits, `.`, `_` and `-` written as `%XX`; long names by hash.

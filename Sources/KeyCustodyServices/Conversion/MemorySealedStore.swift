@@ -44,7 +44,8 @@ public final class MemorySealedStore: SealedStore {
   /// See ``SealedStore``.
   public func renew(_ item: SealedItem, _ renewal: SealedRenewal) async throws(KeyCustodyError) {
     let name = "\(renewal.context.resource.folded)/\(item.object)"
-    guard let old = entries.withLock({ $0[name]?.sealed }) else { return }
+    guard let entry = entries.withLock({ $0[name] }), entry.item == item else { return }
+    let old = entry.sealed
     let new = try await renewal.renew(old)
     let header = try SealedHeader(parsing: new)
     entries.withLock { entries in

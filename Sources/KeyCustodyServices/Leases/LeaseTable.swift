@@ -17,8 +17,17 @@ final class LeaseTable: Sendable {
     var isStale = false
     var isRenewing = false
   }
+  /// A question that is being asked: whether its answer counts is known when it comes.
+  private struct Attempt {
+    var key: RootKeyID
+    /// Whose access to which KEK is asked for; `nil` before that is known, when every change counts.
+    var concern: (kek: KeyURI, holder: PrincipalID)?
+    var isOutdated = false
+  }
   private struct State {
     var leases: [RootKeyID: Lease] = [:]
+    var attempts: [UInt64: Attempt] = [:]
+    var nextAttempt: UInt64 = 0
     /// Grows with every change that may have taken access away.
     var generation: UInt64 = 0
     /// Those who wait for somebody else's attempt, and share its failure.
@@ -58,13 +67,17 @@ final class LeaseTable: Sendable {
     }
   }
 
-  /// Gets a lease by `unwrap`, one caller at a time for each key; the others wait and look again.
+  /// How a lease is got: what is on record now, and the key itself.
+  struct Source {
+    var look: () async throws(KeyCustodyError) -> RootKeyRecord
+    var unwrap: (RootKeyRecord) async throws(KeyCustodyError) -> RootKey
+  }
+
+  /// Gets a lease, one caller at a time for each key; the others wait and look again.
   func acquire(
-    _ record: RootKeyRecord, of resource: ResourceID, isRenewal: Bool = false,
-    unwrap: () async throws(KeyCustodyError) -> RootKey
+    _ id: RootKeyID, of resource: ResourceID, isRenewal: Bool = false, from source: Source
   ) async throws(KeyCustodyError) -> RootKey {
-    let id = record.id
-    guard !isRenewal else { return try await attempt(record, of: resource, unwrap) }
+    guard !isRenewal else { return try await attempt(id, of: resource, source) }
     while true {
       if duration > .zero, case .living(let key, _) = find(id) { return key }
       switch await takeTurn(id) {
@@ -76,7 +89,7 @@ final class LeaseTable: Sendable {
       }
       let before = state.withLock { $0.generation }
       do throws(KeyCustodyError) {
-        let key = try await attempt(record, of: resource, unwrap)
+        let key = try await attempt(id, of: resource, source)
         endTurn(id, sharing: nil)
         return key
       } catch {
@@ -88,35 +101,48 @@ final class LeaseTable: Sendable {
   }
 
   private func attempt(
-    _ record: RootKeyRecord, of resource: ResourceID, _ unwrap: () async throws(KeyCustodyError) -> RootKey
+    _ id: RootKeyID, of resource: ResourceID, _ source: Source
   ) async throws(KeyCustodyError) -> RootKey {
-    for _ in 0..<16 {
-      let (generation, isClosed) = state.withLock { ($0.generation, $0.isClosed) }
-      guard !isClosed else {
-        throw KeyCustodyError(.unavailable, .closed, "This deployment of KeyCustody was closed.")
+    do throws(KeyCustodyError) {
+      for _ in 0..<16 {
+        let number = try begin(id)
+        defer { state.withLock { _ = $0.attempts.removeValue(forKey: number) } }
+        let start = time.running()
+        // Looked up each time: since the last, it may have been wrapped by another KEK, or dropped.
+        let record = try await source.look()
+        state.withLock { $0.attempts[number]?.concern = (record.kek, record.holder) }
+        let key = try await source.unwrap(record)
+        if let granted = grant(record, of: resource, key, from: start, number) { return granted }
+        key.destroy()
       }
-      let start = time.running()
-      let key: RootKey
-      do throws(KeyCustodyError) { key = try await unwrap() } catch {
-        settle(record.id, after: error)
-        throw error
-      }
-      if let granted = grant(record, of: resource, key, from: start, seen: generation) { return granted }
-      key.destroy()
+      throw KeyCustodyError(
+        .busy, .conflict, "Access to the key kept changing while it was asked for.", retryAfter: .milliseconds(100))
+    } catch {
+      settle(id, after: error)
+      throw error
     }
-    throw KeyCustodyError(
-      .busy, .conflict, "Access to the key kept changing while it was asked for.", retryAfter: .milliseconds(100))
   }
 
-  /// Enters a lease unless something changed since `generation`.
+  private func begin(_ id: RootKeyID) throws(KeyCustodyError) -> UInt64 {
+    let number = state.withLock { state -> UInt64? in
+      guard !state.isClosed else { return nil }
+      state.nextAttempt += 1
+      state.attempts[state.nextAttempt] = Attempt(key: id)
+      return state.nextAttempt
+    }
+    if let number { return number }
+    throw KeyCustodyError(.unavailable, .closed, "This deployment of KeyCustody was closed.")
+  }
+
+  /// Enters a lease unless something changed that concerns it.
   ///
   /// A key already in use goes on with a new deadline.
   private func grant(
-    _ record: RootKeyRecord, of resource: ResourceID, _ key: RootKey, from start: Duration, seen generation: UInt64
+    _ record: RootKeyRecord, of resource: ResourceID, _ key: RootKey, from start: Duration, _ attempt: UInt64
   ) -> RootKey? {
     let id = record.id
     let granted = state.withLock { state -> RootKey? in
-      guard state.generation == generation, !state.isClosed else { return nil }
+      guard state.attempts[attempt]?.isOutdated == false, !state.isClosed else { return nil }
       guard duration > .zero else { return key }
       var used = key
       if let present = state.leases[id], !present.key.isDestroyed {
@@ -174,6 +200,10 @@ final class LeaseTable: Sendable {
   func markStale(where concerns: (KeyURI, PrincipalID) -> Bool) -> [(key: RootKeyID, resource: ResourceID)] {
     state.withLock { state in
       state.generation += 1
+      for (number, attempt) in state.attempts {
+        let isConcerned = attempt.concern.map { concerns($0.kek, $0.holder) } ?? true
+        if isConcerned { state.attempts[number]?.isOutdated = true }
+      }
       let found = state.leases.filter { concerns($0.value.kek, $0.value.holder) }
       for id in found.keys { state.leases[id]?.isStale = true }
       return found.map { ($0.key, $0.value.resource) }
@@ -184,9 +214,15 @@ final class LeaseTable: Sendable {
   func end(_ ids: [RootKeyID]) {
     state.withLock { state in
       state.generation += 1
+      for (number, attempt) in state.attempts where ids.contains(attempt.key) {
+        state.attempts[number]?.isOutdated = true
+      }
       for id in ids { state.leases.removeValue(forKey: id)?.key.destroy() }
     }
   }
+
+  /// When a key's lease ends, in running time; `nil` where there is none.
+  func deadline(of id: RootKeyID) -> Duration? { state.withLock { $0.leases[id]?.deadline } }
 
   /// The number of keys in memory.
   var count: Int { state.withLock { $0.leases.count } }

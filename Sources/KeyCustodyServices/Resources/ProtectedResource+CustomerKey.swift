@@ -9,17 +9,14 @@ extension ProtectedResource {
   @discardableResult
   public func switchIdentityOn() async throws(KeyCustodyError) -> PrincipalID {
     let record = try await custody.record(id, refresh: true)
-    if let identity = record.identity { return identity }
+    let found = try await custody.managedIdentity(of: record)
+    if let found, found == record.identity { return found }
     let identity: PrincipalID
-    do throws(KeyCustodyError) {
+    if let found {
+      // Switching it on was cut off before.
+      identity = found
+    } else {
       identity = try await custody.identities.createManagedIdentity(for: id, tenant: record.tenant)
-    } catch {
-      // Ours already, from an attempt that was cut off before the resource's record was written.
-      let name = PrincipalID(tenant: record.tenant, subject: try SubjectID(id.spelling))
-      guard error.reason == .alreadyExists, let found = try await custody.identities.lookup(name),
-        found.kind == .managedIdentity, found.resource == id
-      else { throw error }
-      identity = found.id
     }
     try await custody.change(id) { $0.identity = identity }
     return identity
@@ -28,15 +25,18 @@ extension ProtectedResource {
   /// Takes the resource's identity away: data under the customer's key can't be read until it has one again and that
   /// one is granted access (SEMANTICS I3).
   public func switchIdentityOff() async throws(KeyCustodyError) {
-    guard let identity = try await custody.record(id, refresh: true).identity else { return }
-    try await custody.identities.delete(identity)
+    let record = try await custody.record(id, refresh: true)
+    if let identity = try await custody.managedIdentity(of: record) {
+      try await custody.identities.delete(identity)
+    }
     try await custody.change(id) { $0.identity = nil }
   }
 
   /// Puts long-term data under the customer's key: new data at once, stored data by converting it.
   ///
   /// Returns when everything in `stores` is converted; the resource works fully meanwhile. When it is interrupted,
-  /// ``resumeConversion(of:)`` goes on.
+  /// ``resumeConversion(of:)`` goes on. Whoever writes meanwhile seals and stores in one step
+  /// (``seal(_:as:dataClass:identifiers:storing:)``): the conversion waits for what is on its way into a store.
   ///
   /// - Parameters:
   ///   - key: the key's address; without a version the newest is taken and kept (SEMANTICS E5).
@@ -45,6 +45,12 @@ extension ProtectedResource {
   public func enableCustomerKey(_ key: KeyURI, converting stores: [any SealedStore]) async throws(KeyCustodyError) {
     let record = try await custody.record(id, refresh: true)
     guard record.mode == .serviceManaged else { throw wrongState(record.mode, "enabled") }
+    guard record.primary(.customer, .longTerm) != nil else {
+      throw KeyCustodyError(
+        .invalidInput, .dataClassUnknown,
+        "The profile '\(record.profile.name)' keeps no long-term data: there is nothing for a customer's key to protect.",
+        remedy: "Use a profile with a data class of the group 'longTerm'.")
+    }
     let (identity, full) = try await check(key, for: record)
     try await switchOuterLayer(
       of: record, to: .enabling, customerKey: full, kek: full, holder: identity, isCustomerManaged: true)

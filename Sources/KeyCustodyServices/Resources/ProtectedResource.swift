@@ -27,8 +27,23 @@ public struct ProtectedResource: Sendable {
     _ bytes: [UInt8], as object: String, dataClass: String = defaultClass, identifiers: [String: String] = [:]
   ) async throws(KeyCustodyError) -> [UInt8] {
     let context = try context(object, dataClass, identifiers)
-    return try await withKeys(context) { (keys) throws(KeyCustodyError) in
-      try TwoLayers.sealRecord(bytes, keys: keys, context: context, random: custody.environment.random)
+    return try await sealRecord(bytes, context, with: try await primaries(context))
+  }
+
+  /// Seals a small value and has it stored, as one step.
+  ///
+  /// A conversion waits for it, so that what is stored is found by it and never under a root key that is gone. Values
+  /// that are sealed and stored in two steps may come too late for a conversion that runs in between.
+  ///
+  /// - Parameter store: keeps the sealed form.
+  /// - Throws: what sealing and `store` throw.
+  public func seal(
+    _ bytes: [UInt8], as object: String, dataClass: String = defaultClass, identifiers: [String: String] = [:],
+    storing store: ([UInt8]) async throws(KeyCustodyError) -> Void
+  ) async throws(KeyCustodyError) {
+    let context = try context(object, dataClass, identifiers)
+    try await whileSealing(context) { (keys) throws(KeyCustodyError) in
+      try await store(try await sealRecord(bytes, context, with: keys))
     }
   }
 
@@ -51,10 +66,23 @@ public struct ProtectedResource: Sendable {
     _ source: String, to target: String, as object: String, dataClass: String = defaultClass,
     identifiers: [String: String] = [:], progress: @escaping @Sendable (Int64) -> Void = { _ in }
   ) async throws(KeyCustodyError) {
+    try await sealFile(
+      source, to: target, as: object, dataClass: dataClass, identifiers: identifiers, progress: progress
+    ) { () throws(KeyCustodyError) in }
+  }
+
+  /// Seals a file and has it put in its place, as one step for a conversion.
+  func sealFile(
+    _ source: String, to target: String, as object: String, dataClass: String, identifiers: [String: String],
+    progress: @escaping @Sendable (Int64) -> Void, storing store: () async throws(KeyCustodyError) -> Void
+  ) async throws(KeyCustodyError) {
     let context = try context(object, dataClass, identifiers)
-    try await TwoLayers.sealFile(
-      from: source, to: target, keys: try await primaries(context), renewingFrom: keys, context: context,
-      random: custody.environment.random, progress: progress)
+    try await whileSealing(context) { (keys) throws(KeyCustodyError) in
+      try await TwoLayers.sealFile(
+        from: source, to: target, keys: keys, renewingFrom: self.keys, context: context,
+        random: custody.environment.random, progress: progress)
+      try await store()
+    }
   }
 
   /// Opens a sealed file into another; the target appears whole and authentic, or not at all.
@@ -129,26 +157,61 @@ public struct ProtectedResource: Sendable {
       resource: id, dataClass: try DataClass(dataClass), object: object, identifiers: identifiers)
   }
 
-  /// The keys that new data of a class is sealed under.
-  private func primaries(_ context: SealingContext) async throws(KeyCustodyError) -> LayeredKeys {
-    let record = try await custody.record(id)
-    let group = try record.profile.group(of: context.dataClass)
-    guard let service = record.primary(.service, group), let customer = record.primary(.customer, group) else {
-      throw KeyCustodyError(
-        .integrityFailure, .damaged, "The resource '\(id)' lacks root keys for the data class '\(context.dataClass)'.",
-        remedy: "Restore the policy store from a backup.")
+  private func sealRecord(
+    _ bytes: [UInt8], _ context: SealingContext, with keys: LayeredKeys
+  ) async throws(KeyCustodyError) -> [UInt8] {
+    do throws(KeyCustodyError) {
+      return try TwoLayers.sealRecord(bytes, keys: keys, context: context, random: custody.environment.random)
+    } catch {
+      // A lease ended meanwhile: once more, with the same root keys, if that is allowed by then.
+      guard error.reason == .leaseEnded else { throw error }
+      let renewed = LayeredKeys(
+        service: try await self.keys.rootKey(keys.service.id, layer: .service),
+        customer: try await self.keys.rootKey(keys.customer.id, layer: .customer))
+      return try TwoLayers.sealRecord(bytes, keys: renewed, context: context, random: custody.environment.random)
     }
-    return LayeredKeys(
-      service: try await custody.lease(service, of: record), customer: try await custody.lease(customer, of: record))
   }
 
-  /// Seals with living keys; when a lease ends meanwhile, once more with whatever is allowed by then.
-  private func withKeys<Result>(
-    _ context: SealingContext, _ body: (LayeredKeys) throws(KeyCustodyError) -> Result
-  ) async throws(KeyCustodyError) -> Result {
-    do throws(KeyCustodyError) { return try body(try await primaries(context)) } catch {
-      guard error.reason == .leaseEnded else { throw error }
-      return try body(try await primaries(context))
+  /// The keys that new data of a class is sealed under.
+  private func primaries(_ context: SealingContext) async throws(KeyCustodyError) -> LayeredKeys {
+    for _ in 0..<8 {
+      let record = try await custody.record(id)
+      let group = try record.profile.group(of: context.dataClass)
+      guard let service = record.primary(.service, group), let customer = record.primary(.customer, group) else {
+        throw KeyCustodyError(
+          .integrityFailure, .damaged,
+          "The resource '\(id)' lacks root keys for the data class '\(context.dataClass)'.",
+          remedy: "Restore the policy store from a backup.")
+      }
+      do throws(KeyCustodyError) {
+        let keys = LayeredKeys(
+          service: try await custody.lease(service, of: record),
+          customer: try await custody.lease(customer, of: record))
+        if try await isPrimary(customer.id, group) { return keys }
+      } catch {
+        // What this process remembered was out of date, and by now it knows better.
+        guard error.reason == .unknownRootKey, try await !isPrimary(customer.id, group) else { throw error }
+      }
     }
+    throw Self.changedMeanwhile(id)
+  }
+
+  private func isPrimary(_ key: RootKeyID, _ group: RootKeyGroup) async throws(KeyCustodyError) -> Bool {
+    try await custody.record(id).primary(.customer, group)?.id == key
+  }
+
+  /// Seals under keys that a conversion does not drop before `body` is over.
+  private func whileSealing<Result>(
+    _ context: SealingContext, _ body: (LayeredKeys) async throws(KeyCustodyError) -> Result
+  ) async throws(KeyCustodyError) -> Result {
+    for _ in 0..<8 {
+      let keys = try await primaries(context)
+      custody.sealings.begin(keys.customer.id)
+      defer { custody.sealings.end(keys.customer.id) }
+      // Looked up after the beginning: either the conversion sees this sealing, or this sees the conversion.
+      let group = try await custody.record(id).profile.group(of: context.dataClass)
+      if try await isPrimary(keys.customer.id, group) { return try await body(keys) }
+    }
+    throw Self.changedMeanwhile(id)
   }
 }
