@@ -97,7 +97,13 @@ for backend in file pkcs11; do
   grant() { sub policy set contoso-keys contoso/contoso-notes --keys get,wrapKey,unwrapKey; }
   expect "unwrapKey" grant
   refuse "key-unknown" sub resource enable contoso-notes --key contoso-keys/missing --without-stored-data
-  expect "customerManaged" sub resource enable contoso-notes --key contoso-keys/notes --without-stored-data
+  refuse "store-required" sub resource enable contoso-notes --key contoso-keys/notes
+  refuse "store-unknown" sub resource enable contoso-notes --key contoso-keys/notes --store nowhere
+  expect "sealed plain" run seal plain --store "$backend-data" --resource contoso-notes --object kept
+  expect "customerManaged" sub resource enable contoso-notes --key contoso-keys/notes --store "$backend-data"
+  expect "opened" run open opened --store "$backend-data" --resource contoso-notes --object kept
+  cmp plain opened
+  refuse "malformed" run seal plain target --store "$backend-data" --resource contoso-notes --object kept
   expect "sealed plain" run seal plain sealed --resource contoso-notes --object note-1
   expect "enabled" sub key rotate contoso-keys/notes
   expect "available" sub resource update contoso-notes --key contoso-keys/notes

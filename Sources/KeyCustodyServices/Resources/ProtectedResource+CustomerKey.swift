@@ -40,7 +40,8 @@ extension ProtectedResource {
   ///
   /// - Parameters:
   ///   - key: the key's address; without a version the newest is taken and kept (SEMANTICS E5).
-  ///   - stores: where the resource's sealed data is kept.
+  ///   - stores: where the resource's sealed data is kept, all of it: what is in none of them can't be opened any more
+  ///     when the conversion has ended.
   /// - Throws: an error of its own for each check of SEMANTICS E4; nothing is changed then.
   public func enableCustomerKey(_ key: KeyURI, converting stores: [any SealedStore]) async throws(KeyCustodyError) {
     let record = try await custody.record(id, refresh: true)
