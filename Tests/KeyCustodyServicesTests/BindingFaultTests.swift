@@ -56,7 +56,9 @@ struct BindingFaultTests {
     }
   }
 
-  /// Runs a change with one fault, then starts again and finishes it. Answers whether the fault was met.
+  /// Runs a change with one fault, then starts again and finishes it.
+  ///
+  /// Answers whether the fault was met.
   private func attempt(
     _ change: Change, _ when: Comment, fault: (ServiceBench) -> Void, isMet: (ServiceBench) -> Bool
   ) async throws -> Bool {
