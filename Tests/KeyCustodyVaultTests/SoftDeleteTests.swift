@@ -95,6 +95,18 @@ struct SoftDeleteTests {
     #expect(anew.version != made.version, "the name is free again, for another key")
   }
 
+  @Test("V3: setting the clock forward does not shorten a retention")
+  func setClock() async throws {
+    let bench = try await VaultBench(days: 7, purgeProtection: true)
+    let made = try await bench.create()
+    try await bench.vaults.deleteKey(made, as: bench.owner, context: bench.context)
+    bench.clock.setWallTime(bench.clock.now() + VaultBench.day * 8)
+    let purged = await failure { try await bench.vaults.purgeKey(made, as: bench.owner, context: bench.context) }
+    withKnownIssue("A retention is counted by the wall clock, not by observed running time (DESIGN 9)") {
+      #expect(purged == error(.denied, .purgeProtected))
+    }
+  }
+
   @Test("V3: without purge protection a deleted key is purged at once; the permission is still needed")
   func unprotected() async throws {
     let bench = try await VaultBench()
