@@ -6,7 +6,7 @@
 
   struct VaultCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "vault", abstract: "Make and list vaults.", subcommands: [Create.self, List.self])
+      commandName: "vault", abstract: "Make and list vaults.", subcommands: [Create.self, List.self, Protect.self])
 
     struct Create: AsyncParsableCommand {
       static let configuration = CommandConfiguration(
@@ -36,6 +36,21 @@
             return definition
           }
           output.print("created vault \(definition.name) on \(definition.keyProvider)", definition)
+        }
+      }
+    }
+
+    struct Protect: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Switch a vault's purge protection on, for good.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var configuration: ConfigurationOptions
+      @Argument(help: "The vault.") var name: String
+      func run() async throws {
+        try await common.run { output in
+          try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
+            try await custody.vaults.enablePurgeProtection(try VaultName(name))
+          }
+          output.print("purge protection is on for vault \(name)", ["protected": name])
         }
       }
     }

@@ -93,6 +93,9 @@ for backend in file pkcs11; do
   # A customer's key: bound, rotated, withdrawn four ways, given back, switched off.
   refuse "identity-required" sub resource enable contoso-notes --key contoso-keys/notes --without-stored-data
   expect "contoso/contoso-notes" sub resource identity on contoso-notes
+  expect "created vault loose" sub vault create loose --tenant contoso --key-provider keys --no-purge-protection
+  refuse "purge-protection-required" sub resource enable contoso-notes --key loose/notes --without-stored-data
+  expect "purge protection is on" sub vault protect loose
   refuse "grant-required" sub resource enable contoso-notes --key contoso-keys/notes --without-stored-data
   grant() { sub policy set contoso-keys contoso/contoso-notes --keys get,wrapKey,unwrapKey; }
   expect "unwrapKey" grant

@@ -157,7 +157,7 @@ extension ProtectedResource {
     guard vault.purgeProtection else {
       throw KeyCustodyError(
         .invalidInput, .purgeProtectionRequired, "The vault '\(name)' has no purge protection: its keys could be lost.",
-        remedy: "The vault's administrator can switch it on.")
+        remedy: "The vault's administrator can switch it on: keycustody vault protect \(name).")
     }
     let granted = try await custody.vaults.policy(of: name).permissions(of: identity)
     let missing = [KeyPermission.get, .wrapKey, .unwrapKey].filter { !granted.contains($0) }
