@@ -128,29 +128,42 @@ extension KeyCustody {
 
   /// Unwraps a root key, as the principal that holds it, and checks that it is the one that was recorded.
   func unwrap(_ record: RootKeyRecord, of resource: ResourceID) async throws(KeyCustodyError) -> RootKey {
-    let material = try await unwrapMaterial(record, of: resource)
-    return try RootKey(material: material)
+    let material = try await openEnvelope(record, of: resource)
+    return try proven(material, record, of: resource)
   }
 
-  /// The material itself, for wrapping it anew.
+  /// The material itself, for wrapping it anew; checked as by ``unwrap(_:of:)``.
   func unwrapMaterial(_ record: RootKeyRecord, of resource: ResourceID) async throws(KeyCustodyError) -> SecretBytes {
+    let material = try await openEnvelope(record, of: resource)
+    try proven(material, record, of: resource).destroy()
+    return material
+  }
+
+  private func openEnvelope(
+    _ record: RootKeyRecord, of resource: ResourceID
+  ) async throws(KeyCustodyError) -> SecretBytes {
     let caller = try await principal(record.holder)
     let context = context(of: resource, holder: record.holder)
-    let material = try await record.envelope.open(expecting: record.facts(resource)) {
+    return try await record.envelope.open(expecting: record.facts(resource)) {
       (wrapped) async throws(KeyCustodyError) -> SecretBytes in
       try await vaults.unwrap(
         wrapped, with: record.kek, algorithm: record.algorithm, validity: record.isCustomerManaged ? .strict : .wire,
         as: caller, context: context)
     }
+  }
+
+  /// The root key, if it is the one that was recorded.
+  private func proven(
+    _ material: borrowing SecretBytes, _ record: RootKeyRecord, of resource: ResourceID
+  ) throws(KeyCustodyError) -> RootKey {
     let key = try RootKey(material: material)
-    defer { key.destroy() }
     guard key.commitment.hexadecimal == record.commitment else {
       throw KeyCustodyError(
         .integrityFailure, .commitmentMismatch,
         "The root key of '\(resource)' that '\(record.kek)' unwrapped is not the one that was recorded.",
         remedy: "Restore the resource's record; somebody replaced the wrapped key.")
     }
-    return material
+    return key
   }
 
   /// A principal, authenticated anew by a token of its own, as every caller of a vault is (SEMANTICS I1, I3).
