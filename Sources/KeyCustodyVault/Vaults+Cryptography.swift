@@ -26,7 +26,7 @@ extension Vaults {
     _ secret: borrowing SecretBytes, with uri: KeyURI, algorithm: WrapAlgorithm, as caller: Principal,
     context: CallContext
   ) async throws(KeyCustodyError) -> Wrapped {
-    let shared = LentSecret(secret)
+    let shared = SharedSecret(secret)
     return try await perform(.wrapKey, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       let (record, full) = try await self.usable(uri, validity: .strict)
       let answer = try await admission.provider.wrap(
@@ -47,7 +47,7 @@ extension Vaults {
       let (record, full) = try await self.usable(uri, validity: validity)
       let secret = try await admission.provider.unwrap(
         wrapped, with: WrapRequest(version: record.version, algorithm: algorithm, context: context))
-      return (LentSecret(secret), full)
+      return (SharedSecret(secret), full)
     }
     return holder.bytes.copy()
   }
@@ -86,10 +86,4 @@ extension Vaults {
     }
     return (version, full)
   }
-}
-
-/// A secret that closures pass on: the one owner is this object.
-private final class LentSecret: Sendable {
-  let bytes: SecretBytes
-  init(_ secret: borrowing SecretBytes) { bytes = secret.copy() }
 }
