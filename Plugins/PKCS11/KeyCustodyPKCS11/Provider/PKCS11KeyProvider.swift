@@ -150,7 +150,12 @@ final class PKCS11KeyProvider: KeyProvider {
     let bytes: [UInt8]
     if request.algorithm.isAsymmetric {
       let key = try await key(request)
-      bytes = try key.publicKey?.wrap(secret, request.algorithm) ?? []
+      guard let publicKey = key.publicKey else {
+        throw KeyCustodyError(
+          .fault, .internalFault, "The token gives no public key for the key '\(request.version)'.",
+          remedy: "Check the token's objects with the vendor's tool.")
+      }
+      bytes = try publicKey.wrap(secret, request.algorithm)
     } else {
       guard [16, 24, 32].contains(secret.count) else { throw Self.wrongSize(secret.count) }
       let box = SecretBox(copying: secret)
