@@ -113,21 +113,26 @@
       }
     }
 
+    /// The names in a folder; none where it can't be read.
+    private static func names(in folder: String) -> [String] {
+      guard let handle = unsafe opendir(folder) else { return [] }
+      defer { unsafe closedir(handle) }
+      var names: [String] = []
+      while let entry = unsafe readdir(handle) {
+        names.append(
+          unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+            unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+          })
+      }
+      return names
+    }
+
     /// The regular files below a folder, hidden ones and build products left out; the first `limit` in order.
     static func files(below folder: String, limit: Int) -> [String] {
       var found: [String] = []
       var folders = [folder]
       while let next = folders.popLast(), found.count < limit {
-        guard let handle = unsafe opendir(next) else { continue }
-        defer { unsafe closedir(handle) }
-        var names: [String] = []
-        while let entry = unsafe readdir(handle) {
-          names.append(
-            unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-              unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
-            })
-        }
-        for name in names.sorted() where !name.hasPrefix(".") {
+        for name in names(in: next).sorted() where !name.hasPrefix(".") {
           let path = "\(next)/\(name)"
           var status = stat()
           guard unsafe lstat(path, &status) == 0 else { continue }
@@ -152,16 +157,7 @@
 
     /// Removes a folder with all that is in it.
     static func remove(_ folder: String) {
-      guard let handle = unsafe opendir(folder) else { return }
-      var names: [String] = []
-      while let entry = unsafe readdir(handle) {
-        names.append(
-          unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-            unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
-          })
-      }
-      unsafe closedir(handle)
-      for name in names where name != "." && name != ".." {
+      for name in names(in: folder) where name != "." && name != ".." {
         let path = "\(folder)/\(name)"
         if unsafe unlink(path) != 0 { remove(path) }
       }
