@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import KeyCustody
 import Synchronization
@@ -102,9 +103,13 @@ private final class Overlaps: Sendable {
 
 /// A door that a thread can stand before.
 private final class Gate: Sendable {
-  private let isOpen = Mutex(false)
-  func open() { isOpen.withLock { $0 = true } }
-  func wait() { while !isOpen.withLock({ $0 }) { usleep(200) } }
+  private let semaphore = DispatchSemaphore(value: 0)
+  func open() { semaphore.signal() }
+  func wait() {
+    semaphore.wait()
+    // Open stays open, for whoever comes next.
+    semaphore.signal()
+  }
 }
 
 /// Says when the thread that asked for it ends: the system calls a key's destructor then.

@@ -17,7 +17,7 @@
 /// - Never repeat a refused PIN or passphrase: `credentialRejected`, once, and stop.
 /// - Throw only ``KeyCustodyError``; native codes go into its `diagnostic`. No secret goes into any text.
 ///
-/// Run ``/KeyCustodyTesting`` over it: its behaviours are this contract in executable form.
+/// Run `KeyCustodyTesting` over it: its behaviours are this contract in executable form.
 public protocol KeyProvider: Sendable {
   /// What kind of backend this is, and which one of its kind.
   var identity: ProviderIdentity { get }

@@ -86,6 +86,7 @@ func within<Value: Sendable>(
   try await withThrowingTaskGroup(of: Value.self) { group in
     group.addTask { try await body() }
     group.addTask {
+      // A bound on a backend that never answers; a sound one is not waited for.
       try await Task.sleep(for: patience)
       throw ConformanceViolation(message)
     }
