@@ -5,18 +5,31 @@ import PackageDescription
 let package = Package(
   name: "benchmarks",
   dependencies: [
-    .package(name: "key-custody", path: "..", traits: []),
+    .package(name: "key-custody", path: "..", traits: ["CommandLine", "Server", "SQLite"]),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
   ],
   targets: [
-    .target(name: "CBaseline", linkerSettings: [.linkedLibrary("crypto")]),
+    .systemLibrary(name: "CP11Kit", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
+    .target(
+      name: "CBaseline", dependencies: ["CP11Kit"], linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
     .executableTarget(
       name: "bench",
       dependencies: [
         "CBaseline",
         .product(name: "KeyCustody", package: "key-custody"),
+        .product(name: "KeyCustodyEnvelope", package: "key-custody"),
         .product(name: "KeyCustodyMemory", package: "key-custody"),
+        .product(name: "KeyCustodyPKCS11", package: "key-custody"),
+        .product(name: "KeyCustodySQLite", package: "key-custody"),
+        .product(name: "keycustody", package: "key-custody"),
         .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdTLS", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ], swiftSettings: [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]),
   ],
   swiftLanguageModes: [.v6]

@@ -14,6 +14,9 @@ for example in Embedding RevokeAndRestore Streaming; do
   "$binaries/$example" 2> .build/log || { cat .build/log >&2; exit 1; }
 done
 Sources/SwappingBackends/run.sh "$binaries/SwappingBackends"
+echo "== MountedVault"
+Sources/MountedVault/run.sh "$binaries/MountedVault"
+Sources/Notes/run.sh "$binaries/Notes"
 
 echo "== ThirdPartyPlugin"
 # shellcheck disable=SC2086

@@ -45,5 +45,14 @@ for plain in "$work"/foreign/plain-*; do
   sealed=$((sealed + 1))
 done
 [ "$sealed" -ge 1 ]
+records=0
+for plain in "$work"/foreign/record-plain-*; do
+  # shellcheck disable=SC2046
+  "$python" "$here/seal_record.py" $(cat "$work/foreign/record-arguments") <"$plain" >"${plain/plain-/sealed-}"
+  records=$((records + 1))
+done
+[ "$records" -ge 1 ]
+# shellcheck disable=SC2046
+"$python" "$here/seal_envelope.py" $(cat "$work/foreign/envelope-arguments") >"$work/foreign/envelope.json"
 test_swift openForeign
-echo "stock Python sealed $sealed objects that opened here"
+echo "stock Python sealed $sealed objects, $records records and 1 key envelope that opened here"

@@ -12,60 +12,53 @@
         Purge.self,
       ])
 
-    /// What is printed of a key.
-    struct KeyForm: Encodable {
-      var key: String
-      var type: String
-      var role: String
-      var deletedUntil: Int64?
-      var versions: [VersionForm]
-      struct VersionForm: Encodable {
-        var version: String
-        var enabled: Bool
-        var created: Int64
-        var expires: Int64?
-      }
-
-      init(_ record: KeyRecord, _ uri: KeyURI) {
-        key = KeyURI(authority: uri.authority, name: record.name).description
-        type = record.type.description
-        role = record.role.rawValue
-        deletedUntil = record.deletion?.scheduledPurge.seconds
-        versions = record.versions.map {
-          VersionForm(
-            version: $0.version.description, enabled: $0.isEnabled, created: $0.created.seconds,
-            expires: $0.expires?.seconds)
-        }
-      }
-
-      var text: String {
-        let head = "\(key)  \(type)  \(role)" + (deletedUntil.map { "  deleted, recoverable until \($0)" } ?? "")
-        return ([head] + versions.map { "  \($0.version)  \($0.enabled ? "enabled" : "disabled")" })
-          .joined(separator: "\n")
-      }
-    }
+    /// The version of the Key Vault wire that is spoken with servers.
+    static let wire = "?api-version=7.6"
 
     /// Options of every command on one key.
     struct Options: ParsableArguments {
       @OptionGroup var common: CommonOptions
-      @OptionGroup var configuration: ConfigurationOptions
+      @OptionGroup var place: ManagedPlace
       @Argument(help: "The key: VAULT/NAME[/VERSION] or its address.") var key: String
 
-      /// Does the work as the administrator of the vault's tenant, then prints the key.
+      /// Does the work at a server, or here as the administrator of the vault's tenant; then prints the key.
       func run(
-        _ body: @escaping (Vaults, KeyURI, Principal, CallContext) async throws(KeyCustodyError) -> Void
+        over remote: @escaping (RemoteServer, NamedKey) async throws(KeyCustodyError) -> Void,
+        here local: @escaping (Vaults, KeyURI, Principal, CallContext) async throws(KeyCustodyError) -> Void
       ) async throws {
         try await common.run { output in
-          let form = try await configuration.withCustody { (custody) async throws(KeyCustodyError) -> KeyForm? in
-            let uri = try custody.keyURI(key)
-            let caller = try await custody.administrator(for: uri)
-            let context = CallContext(purpose: .administration, principal: caller.id)
-            try await body(custody.vaults, uri, caller, context)
-            return try await custody.vaults.keys(in: try uri.vault, as: caller, context: context)
-              .first { $0.name == uri.name }.map { KeyForm($0, uri) }
-          }
-          if let form { output.print(form.text, form) } else { output.print("gone: \(key)", ["gone": key]) }
+          let summary: KeySummary? = try await place.manage(
+            over: { (server) async throws(KeyCustodyError) in
+              let key = try NamedKey(key)
+              try await remote(server, key)
+              do throws(KeyCustodyError) {
+                return try await server.ask(.get, "keycustody/v1/keys/\(key.name)", of: key.vault) as KeySummary
+              } catch {
+                guard error.code == .notFound else { throw error }
+                return nil
+              }
+            },
+            here: { (_, custody) async throws(KeyCustodyError) in
+              let uri = try custody.keyURI(key)
+              let caller = try await custody.administrator(for: uri)
+              let context = CallContext(purpose: .administration, principal: caller.id)
+              try await local(custody.vaults, uri, caller, context)
+              return try await custody.vaults.keys(in: try uri.vault, as: caller, context: context)
+                .first { $0.name == uri.name }.map { KeySummary($0, at: uri) }
+            })
+          if let summary { output.print(summary.text, summary) } else { output.print("gone: \(key)", ["gone": key]) }
         }
+      }
+
+      fileprivate func set(_ isEnabled: Bool) async throws {
+        try await run(
+          over: { (server, key) async throws(KeyCustodyError) in
+            try await server.send(
+              .patch, key.path + wire, of: key.vault, ["attributes": ["enabled": .bool(isEnabled)]])
+          },
+          here: { (vaults, uri, caller, context) async throws(KeyCustodyError) in
+            try await vaults.updateKey(uri, isEnabled: isEnabled, as: caller, context: context)
+          })
       }
     }
 
@@ -77,13 +70,19 @@
       @Option(help: "What it is for: wrapping or signing.") var role = "wrapping"
       func run() async throws {
         let (type, role) = (type, role)
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          guard let role = KeyRole(rawValue: role) else {
-            throw KeyCustodyError(
-              .invalidInput, .badName, "'\(role.prefix(40))' is not a role.", remedy: "Use wrapping or signing.")
-          }
-          _ = try await vaults.createKey(uri, type: try KeyType(type), role: role, as: caller, context: context)
-        }
+        try await options.run(
+          over: { (server, key) async throws(KeyCustodyError) in
+            try await server.send(
+              .post, "keycustody/v1/keys/\(key.name)/create", of: key.vault,
+              ["type": .string(type), "role": .string(role)])
+          },
+          here: { (vaults, uri, caller, context) async throws(KeyCustodyError) in
+            guard let role = KeyRole(rawValue: role) else {
+              throw KeyCustodyError(
+                .invalidInput, .badName, "'\(role.prefix(40))' is not a role.", remedy: "Use wrapping or signing.")
+            }
+            _ = try await vaults.createKey(uri, type: try KeyType(type), role: role, as: caller, context: context)
+          })
       }
     }
 
@@ -91,9 +90,13 @@
       static let configuration = CommandConfiguration(abstract: "Make a new version, which becomes the newest.")
       @OptionGroup var options: Options
       func run() async throws {
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          _ = try await vaults.rotateKey(uri, as: caller, context: context)
-        }
+        try await options.run(
+          over: { (server, key) async throws(KeyCustodyError) in
+            try await server.send(.post, "keys/\(key.name)/rotate" + wire, of: key.vault)
+          },
+          here: { (vaults, uri, caller, context) async throws(KeyCustodyError) in
+            _ = try await vaults.rotateKey(uri, as: caller, context: context)
+          })
       }
     }
 
@@ -101,27 +104,36 @@
       static let configuration = CommandConfiguration(abstract: "Show a key and its versions.")
       @OptionGroup var options: Options
       func run() async throws {
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          _ = try await vaults.key(uri, as: caller, context: context)
-        }
+        try await options.run(
+          over: { (server, key) async throws(KeyCustodyError) in
+            try await server.send(.get, key.path + wire, of: key.vault)
+          },
+          here: { (vaults, uri, caller, context) async throws(KeyCustodyError) in
+            _ = try await vaults.key(uri, as: caller, context: context)
+          })
       }
     }
 
     struct List: AsyncParsableCommand {
       static let configuration = CommandConfiguration(abstract: "List the keys of a vault, deleted ones included.")
       @OptionGroup var common: CommonOptions
-      @OptionGroup var configuration: ConfigurationOptions
+      @OptionGroup var place: ManagedPlace
       @Argument(help: "The vault.") var vault: String
       func run() async throws {
         try await common.run { output in
-          let forms = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-            let any = custody.vaults.uri(try VaultName(vault), try KeyName("any"))
-            let caller = try await custody.administrator(for: any)
-            return try await custody.vaults.keys(
-              in: try any.vault, as: caller, context: CallContext(purpose: .administration)
-            ).map { KeyForm($0, any) }
-          }
-          output.print(forms.map(\.text).joined(separator: "\n"), forms)
+          let vault = try VaultName(vault)
+          let summaries: [KeySummary] = try await place.manage(
+            over: { (server) async throws(KeyCustodyError) in
+              try await server.ask(.get, "keycustody/v1/keys", of: vault)
+            },
+            here: { (_, custody) async throws(KeyCustodyError) in
+              let any = custody.vaults.uri(vault, try KeyName("any"))
+              let caller = try await custody.administrator(for: any)
+              return try await custody.vaults.keys(
+                in: vault, as: caller, context: CallContext(purpose: .administration)
+              ).map { KeySummary($0, at: any) }
+            })
+          output.print(summaries.map(\.text).joined(separator: "\n"), summaries)
         }
       }
     }
@@ -129,11 +141,7 @@
     struct Enable: AsyncParsableCommand {
       static let configuration = CommandConfiguration(abstract: "Enable a version (the newest, unless one is named).")
       @OptionGroup var options: Options
-      func run() async throws {
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          try await vaults.updateKey(uri, isEnabled: true, as: caller, context: context)
-        }
-      }
+      func run() async throws { try await options.set(true) }
     }
 
     struct Disable: AsyncParsableCommand {
@@ -141,20 +149,25 @@
         abstract:
           "Disable a version (the newest, unless one is named): data under it can't be read until it is enabled.")
       @OptionGroup var options: Options
-      func run() async throws {
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          try await vaults.updateKey(uri, isEnabled: false, as: caller, context: context)
-        }
-      }
+      func run() async throws { try await options.set(false) }
     }
 
     struct Delete: AsyncParsableCommand {
       static let configuration = CommandConfiguration(abstract: "Soft-delete a key: recoverable for the retention.")
       @OptionGroup var options: Options
       func run() async throws {
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          try await vaults.deleteKey(uri, as: caller, context: context)
-        }
+        try await options.run(
+          over: { (server, key) async throws(KeyCustodyError) in
+            guard key.version == nil else {
+              throw KeyCustodyError(
+                .unsupported, .notOffered, "The wire has no way to delete one version.",
+                remedy: "Delete the key, disable the version, or run the command on the server's own machine.")
+            }
+            try await server.send(.delete, key.path + wire, of: key.vault)
+          },
+          here: { (vaults, uri, caller, context) async throws(KeyCustodyError) in
+            try await vaults.deleteKey(uri, as: caller, context: context)
+          })
       }
     }
 
@@ -162,9 +175,13 @@
       static let configuration = CommandConfiguration(abstract: "Bring a soft-deleted key back.")
       @OptionGroup var options: Options
       func run() async throws {
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          try await vaults.recoverKey(uri, as: caller, context: context)
-        }
+        try await options.run(
+          over: { (server, key) async throws(KeyCustodyError) in
+            try await server.send(.post, "deletedkeys/\(key.name)/recover" + wire, of: key.vault)
+          },
+          here: { (vaults, uri, caller, context) async throws(KeyCustodyError) in
+            try await vaults.recoverKey(uri, as: caller, context: context)
+          })
       }
     }
 
@@ -173,9 +190,13 @@
         abstract: "Destroy a soft-deleted key for good; refused while purge protection holds.")
       @OptionGroup var options: Options
       func run() async throws {
-        try await options.run { (vaults, uri, caller, context) async throws(KeyCustodyError) in
-          try await vaults.purgeKey(uri, as: caller, context: context)
-        }
+        try await options.run(
+          over: { (server, key) async throws(KeyCustodyError) in
+            try await server.send(.delete, "deletedkeys/\(key.name)" + wire, of: key.vault)
+          },
+          here: { (vaults, uri, caller, context) async throws(KeyCustodyError) in
+            try await vaults.purgeKey(uri, as: caller, context: context)
+          })
       }
     }
   }

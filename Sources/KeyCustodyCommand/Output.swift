@@ -29,6 +29,14 @@
       }
     }
 
+    /// A result as ``JSON``: `text` for people, one line for programs.
+    func printJSON(_ text: String, _ value: JSON) {
+      switch format {
+      case .text: Process.write(text + "\n", to: 1)
+      case .json: Process.write(String(decoding: value.bytes, as: UTF8.self) + "\n", to: 1)
+      }
+    }
+
     /// An error: what happened and why, and what to do about it.
     func report(_ error: KeyCustodyError) {
       switch format {
@@ -66,6 +74,15 @@
         remedy = error.remedy
         retry = error.retryClass.rawValue
       }
+    }
+  }
+
+  extension KeyCustodyError {
+    /// The same error in other words.
+    func with(message: String? = nil, remedy: String? = nil) -> KeyCustodyError {
+      KeyCustodyError(
+        code, reason, message ?? self.message, remedy: remedy ?? self.remedy, retryAfter: retryAfter,
+        diagnostic: diagnostic)
     }
   }
 

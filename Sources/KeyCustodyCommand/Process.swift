@@ -22,8 +22,11 @@
       // A core that is piped to a program has no limit, but needs a process that may be dumped: PR_SET_DUMPABLE (4).
       // By address, since Swift does not import functions of variable arguments.
       typealias Control = @convention(c) (Int32, UInt, UInt, UInt, UInt) -> Int32
-      guard let symbol = unsafe dlsym(nil, "prctl") else { return }
-      _ = unsafe unsafeBitCast(symbol, to: Control.self)(4, 0, 0, 0, 0)
+      if let symbol = unsafe dlsym(nil, "prctl") {
+        _ = unsafe unsafeBitCast(symbol, to: Control.self)(4, 0, 0, 0, 0)
+      }
+      // Where Swift's backtracer is switched on it prints registers and the memory they point to when a program crashes.
+      for number in [SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGQUIT] { signal(number, SIG_DFL) }
     }
 
     private static let received = Atomic<Int32>(0)
@@ -33,6 +36,11 @@
       let number = received.load(ordering: .acquiring)
       return number == 0 ? nil : number
     }
+
+    private static let handler = Mutex<(@Sendable () -> Void)?>(nil)
+
+    /// What a request to end does from now on, in place of what ``atTermination(_:)`` was given.
+    static func setTerminationHandler(_ body: @escaping @Sendable () -> Void) { handler.withLock { $0 = body } }
 
     static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
 
@@ -49,7 +57,7 @@
         let source = DispatchSource.makeSignalSource(signal: number)
         source.setEventHandler {
           guard received.exchange(number, ordering: .acquiringAndReleasing) == 0 else { _exit(128 + number) }
-          body()
+          (handler.withLock { $0 } ?? body)()
           DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(5)) { _exit(128 + number) }
           // It lives as long as its handler is there.
           _ = source
@@ -65,6 +73,7 @@
     static var variables: [String: String] { ProcessInfo.processInfo.environment }
 
     static func write(_ text: String, to descriptor: Int32) {
+      if let running = Running.current { return running.printed.append(text, to: descriptor) }
       let bytes = Array(text.utf8)
       var done = 0
       while done < bytes.count {

@@ -11,7 +11,7 @@
     private let title: String
     private let total: Int64
     private let isShown: Bool
-    private let start = SystemTime().running()
+    private let start = ContinuousClock.now
     private let state = Mutex(State())
 
     init(_ title: String, total: Int64, isShown: Bool) {
@@ -29,7 +29,7 @@
         guard percent != state.shown else { return nil }
         state.shown = percent
         let bar = String(repeating: "#", count: percent / 4) + String(repeating: ".", count: 25 - percent / 4)
-        let seconds = (SystemTime().running() - start) / .seconds(1)
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
         return "\r\(title.prefix(28)) [\(bar)] \(percent)% \(byteCount(Double(state.done) / max(seconds, 0.001)))/s  "
       }
       if let line { Process.write(line, to: 2) }

@@ -8,8 +8,9 @@
     static let configuration = CommandConfiguration(
       commandName: "resource", abstract: "Make resources, and put them under a customer's key and back.",
       subcommands: [
-        Create.self, List.self, Status.self, Identity.self, Enable.self, Update.self, Disable.self, Resume.self,
-        Envelopes.self, Delete.self,
+        Create.self, List.self, Status.self, Watch.self, Identity.self, Enable.self, Update.self, Disable.self,
+        Resume.self,
+        ResourceKeysCommand.self, Envelopes.self, Delete.self,
       ])
 
     /// Options of every command on one resource.
@@ -19,13 +20,18 @@
       @Argument(help: "The resource.") var resource: String
 
       /// Does the work, then prints the resource's state.
+      ///
+      /// - Parameter key: the customer's key that the work is about, where that is not the resource's.
       func run(
+        key: String? = nil,
         _ body: @escaping (KeyCustody, ProtectedResource) async throws(KeyCustodyError) -> Void
       ) async throws {
         try await common.run { output in
           let status = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
             let resource = try await custody.resource(try ResourceID(self.resource))
-            try await body(custody, resource)
+            do throws(KeyCustodyError) { try await body(custody, resource) } catch {
+              throw await AccessAdvice(custody).advise(error, resource, key: key)
+            }
             return try await resource.status()
           }
           output.print(status.text, status)
@@ -58,7 +64,7 @@
         var stores: [any SealedStore] = []
         for folder in folders where !FileTools.isFolder("\(folder)/\(resource.folded)") {
           throw KeyCustodyError(
-            .notFound, .init("store-unknown"), "The folder '\(folder)' holds nothing of the resource '\(resource)'.",
+            .notFound, .storeUnknown, "The folder '\(folder)' holds nothing of the resource '\(resource)'.",
             remedy: "Check its name, and that its file system is mounted.")
         }
         for folder in folders { stores.append(try FolderSealedStore(folder: folder)) }
@@ -71,11 +77,21 @@
       @OptionGroup var common: CommonOptions
       @OptionGroup var configuration: ConfigurationOptions
       @Option(help: "The tenant that owns it.") var tenant: String
+      @Option(help: "The rules it follows: bot, language, openai, storage or custom.") var profile = "custom"
       @Argument(help: "The resource.") var resource: String
       func run() async throws {
         try await common.run { output in
           let status = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-            try await custody.createResource(try ResourceID(resource), tenant: try TenantID(tenant)).status()
+            do throws(KeyCustodyError) {
+              return try await custody.createResource(
+                try ResourceID(resource), tenant: try TenantID(tenant), profile: try .named(profile)
+              ).status()
+            } catch {
+              guard error.reason == .alreadyExists else { throw error }
+              throw error.with(
+                remedy: "Use it ('keycustody resource status \(resource)' shows where it stands), or take another name."
+              )
+            }
           }
           output.print(status.text, status)
         }
@@ -102,6 +118,29 @@
       func run() async throws { try await options.run { (_, _) in } }
     }
 
+    struct Watch: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Show where a resource stands whenever that changes.",
+        discussion: "It goes on until it is interrupted, the resource is deleted, or with --until-settled nothing is "
+          + "left to convert. Changes by other processes are seen where they share the policy store.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var configuration: ConfigurationOptions
+      @Argument(help: "The resource.") var resource: String
+      @Flag(help: "End when no conversion is under way.") var untilSettled = false
+
+      func run() async throws {
+        try await common.run { output in
+          try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
+            let resource = try await custody.resource(try ResourceID(self.resource))
+            for await status in resource.statusUpdates() {
+              output.print(status.text, status)
+              if untilSettled, !status.mode.isConverting, status.job == nil { break }
+            }
+          }
+        }
+      }
+    }
+
     struct Identity: AsyncParsableCommand {
       enum Switch: String, ExpressibleByArgument, CaseIterable { case on, off }
       static let configuration = CommandConfiguration(abstract: "Switch a resource's managed identity on or off.")
@@ -125,7 +164,7 @@
       @Option(help: "The key: VAULT/NAME[/VERSION] or its address.") var key: String
       func run() async throws {
         let (key, store) = (key, store)
-        try await options.run { (custody, resource) async throws(KeyCustodyError) in
+        try await options.run(key: key) { (custody, resource) async throws(KeyCustodyError) in
           try await resource.enableCustomerKey(
             try custody.keyURI(key), converting: try store.requiredStores(of: resource.id))
         }
@@ -139,9 +178,12 @@
       @Option(help: "The key: VAULT/NAME[/VERSION] or its address.") var key: String
       func run() async throws {
         let (key, store) = (key, store)
-        try await options.run { (custody, resource) async throws(KeyCustodyError) in
+        try await options.run(key: key) { (custody, resource) async throws(KeyCustodyError) in
+          // Where the keyset is wrapped anew, no data is converted and no store is needed.
+          let isRewrapped = try await resource.profile().rotation == .rewrap
           try await resource.updateCustomerKey(
-            try custody.keyURI(key), converting: try store.stores(of: resource.id))
+            try custody.keyURI(key),
+            converting: isRewrapped ? store.stores(of: resource.id) : store.requiredStores(of: resource.id))
         }
       }
     }
@@ -218,7 +260,19 @@
         key        \(key?.description ?? "service-managed")
         identity   \(identity?.description ?? "off")
         health     \(health)
-        """
+        """ + (job.map { "\n\($0.text)" } ?? "")
+    }
+  }
+
+  extension Job {
+    /// A line or two for people.
+    var text: String {
+      var text = "conversion \(progress.items) of \(progress.totalItems) items, \(progress.bytes) bytes"
+      if let rate = progress.rate, let seconds = progress.remainingSeconds {
+        text += ", \(Int(rate)) a second, about \(Int(seconds.rounded(.up))) s left"
+      }
+      if let obstacle { text += "\nin its way \(obstacle.message)" }
+      return text
     }
   }
 #endif

@@ -75,14 +75,18 @@
         try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
           let resource = try await custody.resource(try ResourceID(object.resource))
           let identifiers = try object.identifiers()
-          if let target {
-            try await resource.sealFile(
-              source, to: target, as: object.object, dataClass: object.dataClass, identifiers: identifiers,
-              progress: { total.reached($0) })
-          } else if let folder = place.store {
-            try await FolderSealedStore(folder: folder).putFile(
-              source, as: object.object, in: resource, dataClass: object.dataClass, identifiers: identifiers,
-              progress: { total.reached($0) })
+          do throws(KeyCustodyError) {
+            if let target {
+              try await resource.sealFile(
+                source, to: target, as: object.object, dataClass: object.dataClass, identifiers: identifiers,
+                progress: { total.reached($0) })
+            } else if let folder = place.store {
+              try await FolderSealedStore(folder: folder).putFile(
+                source, as: object.object, in: resource, dataClass: object.dataClass, identifiers: identifiers,
+                progress: { total.reached($0) })
+            }
+          } catch {
+            throw await AccessAdvice(custody).advise(error, resource)
           }
         }
         bar.finish()
@@ -117,13 +121,17 @@
         let counter = Counter(bar)
         try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
           let resource = try await custody.resource(try ResourceID(object.resource))
-          if let source {
-            try await resource.openFile(
-              source, to: target, as: object.object, dataClass: object.dataClass,
-              identifiers: try object.identifiers(), progress: { counter.reached($0) })
-          } else if let folder = place.store {
-            try await FolderSealedStore(folder: folder).getFile(
-              object.object, in: resource, to: target, progress: { counter.reached($0) })
+          do throws(KeyCustodyError) {
+            if let source {
+              try await resource.openFile(
+                source, to: target, as: object.object, dataClass: object.dataClass,
+                identifiers: try object.identifiers(), progress: { counter.reached($0) })
+            } else if let folder = place.store {
+              try await FolderSealedStore(folder: folder).getFile(
+                object.object, in: resource, to: target, progress: { counter.reached($0) })
+            }
+          } catch {
+            throw await AccessAdvice(custody).advise(error, resource)
           }
         }
         bar.finish()

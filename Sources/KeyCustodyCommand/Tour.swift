@@ -44,7 +44,7 @@
       self.backend = backend
       self.output = output
       isInteractive = Process.isInteractive && output.format == .text
-      let start = SystemTime().running()
+      let start = ContinuousClock.now
       let configuration = try await TourConfiguration.make(folder: folder, backend: backend, module: module)
       custody = try await KeyCustody.open(
         KeyCustodyConfiguration(configuration), plugins: Deployment.plugins,
@@ -85,7 +85,7 @@
     /// Runs the whole tour; `false` when a step was not as it must be.
     mutating func run() async throws(KeyCustodyError) -> Bool {
       do throws(KeyCustodyError) { try await walk() } catch {
-        emit("failed", since: SystemTime().running(), bytes: 0, ok: false, error.message)
+        emit("failed", since: ContinuousClock.now, bytes: 0, ok: false, error.message)
         output.report(error)
         isWhole = false
       }
@@ -104,7 +104,8 @@
       try await step("create-key", "the customer made a key (rsa-2048) in its vault on \(backend.rawValue)", 0) {
         (tour, _) async throws(KeyCustodyError) in
         tour.key = try await tour.custody.vaults.createKey(
-          tour.key, type: .rsa(bits: 2048), role: .wrapping, as: try await tour.caller(), context: tour.context)
+          tour.key, type: .rsa(bits: 2048), role: .wrapping, as: try await tour.caller(), context: tour.context
+        ).uri
         return true
       }
       try await step("enable", "long-term data is under the customer's key: new root key, outer layer converted", total)
@@ -179,7 +180,8 @@
     private mutating func rotate() async throws(KeyCustodyError) -> Bool {
       let caller = try await caller()
       let new = try await custody.vaults.rotateKey(
-        custody.vaults.uri(vault, key.name), as: caller, context: context)
+        custody.vaults.uri(vault, key.name), as: caller, context: context
+      ).uri
       try await notes.updateCustomerKey(new, converting: [store])
       try await custody.vaults.updateKey(key, isEnabled: false, as: caller, context: context)
       key = new
@@ -222,7 +224,7 @@
       _ body: (inout Tour, ProgressBar) async throws(KeyCustodyError) -> Bool
     ) async throws(KeyCustodyError) {
       let bar = ProgressBar(name, total: bytes, isShown: isInteractive)
-      let start = SystemTime().running()
+      let start = ContinuousClock.now
       let isRight: Bool
       do throws(KeyCustodyError) { isRight = try await body(&self, bar) } catch {
         bar.finish()
@@ -233,8 +235,10 @@
       isWhole = isWhole && isRight
     }
 
-    private func emit(_ step: String, since start: Duration, bytes: Int64, ok: Bool = true, _ detail: String) {
-      let seconds = (SystemTime().running() - start) / .seconds(1)
+    private func emit(
+      _ step: String, since start: ContinuousClock.Instant, bytes: Int64, ok: Bool = true, _ detail: String
+    ) {
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
       let rate = bytes > 0 ? "\(byteCount(Double(bytes))), \(byteCount(Double(bytes) / max(seconds, 0.000_001)))/s" : ""
       let milliseconds = Int((seconds * 1000).rounded())
       let text =

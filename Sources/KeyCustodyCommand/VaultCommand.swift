@@ -6,151 +6,176 @@
 
   struct VaultCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "vault", abstract: "Make and list vaults.", subcommands: [Create.self, List.self, Protect.self])
+      commandName: "vault", abstract: "Make and list vaults.",
+      subcommands: [Create.self, List.self, Show.self, Protect.self, Network.self])
+
+    /// Options of every command on one vault.
+    struct Options: ParsableArguments {
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var place: ManagedPlace
+      @Argument(help: "The vault.") var name: String
+    }
 
     struct Create: AsyncParsableCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Make a vault; the tenant's administrator may do everything on its keys but use them.")
-      @OptionGroup var common: CommonOptions
-      @OptionGroup var configuration: ConfigurationOptions
-      @Argument(help: "The vault.") var name: String
-      @Option(help: "The tenant it belongs to.") var tenant: String
-      @Option(help: "The key provider of its keys, by its name in the configuration.") var keyProvider: String
+        abstract:
+          "Make a vault; the tenant's administrator may do everything in it but use its keys and read its secrets.")
+      @OptionGroup var options: Options
+      @Option(help: "The tenant it belongs to. (default: that of the configuration's server)") var tenant: String?
+      @Option(help: "The key provider of its keys, by its name in the configuration. (default: that of the service)")
+      var keyProvider: String?
+      @Option(help: "The key provider of its HSM-protected keys. (default: that of the configuration's server, if any)")
+      var hsmKeyProvider: String?
       @Option(help: "How long a deleted key is kept: 7 to 90 days.") var softDeleteDays = 90
-      @Flag(inversion: .prefixedNo, help: "Whether nobody may purge a key before that.") var purgeProtection = true
+      @Flag(help: "Let nobody purge a key before that; it can't be taken back. A customer's key needs it.")
+      var purgeProtection = false
 
       func run() async throws {
-        try await common.run { output in
-          let definition = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-            let definition = VaultDefinition(
-              name: try VaultName(name), tenant: try TenantID(tenant), region: custody.region,
-              keyProvider: keyProvider, softDeleteDays: softDeleteDays, purgeProtection: purgeProtection)
-            try await custody.vaults.create(definition)
-            let administrator = try await custody.administrator(of: definition.tenant)
-            let use: Set<KeyPermission> = [.encrypt, .decrypt, .wrapKey, .unwrapKey, .sign]
-            try await custody.vaults.setRule(
-              AccessRule(
-                name: "administrator", principal: administrator.id,
-                keys: Set(KeyPermission.allCases).subtracting(use)),
-              in: definition.name)
-            return definition
-          }
+        try await options.common.run { output in
+          let definition = try await options.place.manage(
+            over: { (server) async throws(KeyCustodyError) in try await self.create(over: server) },
+            here: { (administration, custody) async throws(KeyCustodyError) in
+              try await self.create(administration, custody)
+            })
           output.print("created vault \(definition.name) on \(definition.keyProvider)", definition)
+        }
+      }
+
+      private func create(over server: RemoteServer) async throws(KeyCustodyError) -> VaultDefinition {
+        guard tenant == nil else {
+          throw KeyCustodyError(
+            .invalidInput, .badName, "Over HTTPS a vault is of the administrator's own tenant.",
+            remedy: "Leave --tenant out.")
+        }
+        var body = JSON.Object()
+        body["name"] = .string(options.name)
+        if let keyProvider { body["keyProvider"] = .string(keyProvider) }
+        if let hsmKeyProvider { body["hsmKeyProvider"] = .string(hsmKeyProvider) }
+        body["softDeleteDays"] = .integer(Int64(softDeleteDays))
+        body["purgeProtection"] = .bool(purgeProtection)
+        return try await server.ask(.post, "keycustody/v1/vaults", .object(body))
+      }
+
+      private func create(
+        _ administration: Administration, _ custody: KeyCustody
+      ) async throws(KeyCustodyError) -> VaultDefinition {
+        let configuration = options.place.configuration
+        let root = try configuration.configuration().root
+        let tenant = if let tenant { try TenantID(tenant) } else { try configuration.usualTenant() }
+        let keyProvider =
+          if let keyProvider { keyProvider } else { try root.section("service").requiredString("keyProvider") }
+        let hsmKeyProvider =
+          if let hsmKeyProvider { hsmKeyProvider } else { try root.section("server").string("hsmKeyProvider") }
+        let definition = VaultDefinition(
+          name: try VaultName(options.name), tenant: tenant, region: custody.region, keyProvider: keyProvider,
+          softDeleteDays: softDeleteDays, purgeProtection: purgeProtection, hsmKeyProvider: hsmKeyProvider)
+        try await administration.createVault(definition)
+        return definition
+      }
+    }
+
+    struct Show: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(abstract: "Show a vault, and from where it may be reached.")
+      @OptionGroup var options: Options
+      func run() async throws {
+        try await options.common.run { output in
+          let vault = try VaultName(options.name)
+          let found: VaultDescription = try await options.place.manage(
+            over: { (server) async throws(KeyCustodyError) in
+              try await server.ask(.get, "keycustody/v1/vaults/\(vault)")
+            },
+            here: { (administration, _) async throws(KeyCustodyError) in try await administration.vault(vault) })
+          let protection = found.definition.purgeProtection ? ", purge protection" : ""
+          output.print(
+            VaultCommand.line(found.definition)
+              + "\n  deleted keys are kept \(found.definition.softDeleteDays) days\(protection)\n  "
+              + VaultCommand.text(found.network), found)
         }
       }
     }
 
     struct Protect: AsyncParsableCommand {
       static let configuration = CommandConfiguration(abstract: "Switch a vault's purge protection on, for good.")
-      @OptionGroup var common: CommonOptions
-      @OptionGroup var configuration: ConfigurationOptions
-      @Argument(help: "The vault.") var name: String
+      @OptionGroup var options: Options
       func run() async throws {
-        try await common.run { output in
-          try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-            try await custody.vaults.enablePurgeProtection(try VaultName(name))
-          }
-          output.print("purge protection is on for vault \(name)", ["protected": name])
+        try await options.common.run { output in
+          let vault = try VaultName(options.name)
+          try await options.place.manage(
+            over: { (server) async throws(KeyCustodyError) in
+              try await server.send(.post, "keycustody/v1/vaults/\(vault)/protect")
+              return ()
+            },
+            here: { (administration, _) async throws(KeyCustodyError) in try await administration.protectVault(vault) })
+          output.print("purge protection is on for vault \(options.name)", ["protected": options.name])
         }
+      }
+    }
+
+    struct Network: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Set from where a vault may be reached; acts at once.")
+      @OptionGroup var options: Options
+      @Option(help: "The only addresses let in, divided by commas: 192.0.2.0/24, 2001:db8::/32, or single ones.")
+      var ranges: String?
+      @Flag(help: "Let every address in.") var everywhere = false
+      @Flag(
+        inversion: .prefixedNo, help: "Whether services of this deployment are let in although they come from none.")
+      var trustedServices = true
+
+      func validate() throws {
+        guard everywhere == (ranges == nil) else { throw ValidationError("Give either --ranges or --everywhere.") }
+      }
+
+      func run() async throws {
+        try await options.common.run { output in
+          let (vault, wanted) = (try VaultName(options.name), try rules())
+          let rules: NetworkRules = try await options.place.manage(
+            over: { (server) async throws(KeyCustodyError) in
+              try await server.ask(
+                .put, "keycustody/v1/vaults/\(vault)/network",
+                [
+                  "allowsEveryAddress": .bool(wanted.allowsEveryAddress),
+                  "ranges": .array(wanted.ranges.map { .string($0.description) }),
+                  "trustedServicesBypass": .bool(wanted.trustedServicesBypass),
+                ])
+            },
+            here: { (administration, _) async throws(KeyCustodyError) in
+              try await administration.setNetworkRules(wanted, in: vault)
+              return wanted
+            })
+          output.print("vault \(options.name) \(VaultCommand.text(rules))", rules)
+        }
+      }
+
+      private func rules() throws(KeyCustodyError) -> NetworkRules {
+        guard !everywhere else { return .everywhere }
+        var found: [AddressRange] = []
+        for text in (ranges ?? "").split(separator: ",") { found.append(try AddressRange(String(text))) }
+        return .only(found, trustedServicesBypass: trustedServices)
       }
     }
 
     struct List: AsyncParsableCommand {
       static let configuration = CommandConfiguration(abstract: "List the vaults.")
       @OptionGroup var common: CommonOptions
-      @OptionGroup var configuration: ConfigurationOptions
+      @OptionGroup var place: ManagedPlace
       func run() async throws {
         try await common.run { output in
-          let vaults = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-            try await custody.vaults.definitions()
-          }
-          output.print(
-            vaults.map { "\($0.name)  tenant \($0.tenant)  keys in \($0.keyProvider)" }.joined(separator: "\n"), vaults)
-        }
-      }
-    }
-  }
-
-  struct PolicyCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-      commandName: "policy", abstract: "Grant and withdraw access to a vault; acts at once.",
-      subcommands: [Set.self, Delete.self, List.self])
-
-    /// Options of every command on a vault's rules.
-    struct Options: ParsableArguments {
-      @OptionGroup var common: CommonOptions
-      @OptionGroup var configuration: ConfigurationOptions
-      @Argument(help: "The vault.") var vault: String
-
-      func run(_ body: @escaping (KeyCustody, VaultName) async throws(KeyCustodyError) -> Void) async throws {
-        try await common.run { output in
-          let policy = try await configuration.withCustody { (custody) async throws(KeyCustodyError) in
-            let name = try VaultName(vault)
-            try await body(custody, name)
-            return try await custody.vaults.policy(of: name)
-          }
-          let lines = policy.rules.map { rule in
-            "\(rule.name)  \(rule.effect.rawValue)  \(rule.principal)  "
-              + rule.keys.map(\.rawValue).sorted().joined(separator: ",")
-          }
-          output.print(lines.joined(separator: "\n"), policy)
+          let vaults: [VaultDefinition] = try await place.manage(
+            over: { (server) async throws(KeyCustodyError) in try await server.ask(.get, "keycustody/v1/vaults") },
+            here: { (administration, _) async throws(KeyCustodyError) in try await administration.vaults(of: nil) })
+          output.print(vaults.map(VaultCommand.line).joined(separator: "\n"), vaults)
         }
       }
     }
 
-    struct Set: AsyncParsableCommand {
-      static let configuration = CommandConfiguration(
-        abstract: "Set a principal's key permissions in a vault, in place of those it has.")
-      @OptionGroup var options: Options
-      @Argument(help: "The principal: TENANT/SUBJECT.") var principal: String
-      @Option(help: "The permissions, divided by commas.") var keys: String
-      @Flag(help: "Forbid them, whatever else grants them.") var deny = false
-
-      func run() async throws {
-        let (principal, keys, deny) = (principal, keys, deny)
-        try await options.run { (custody, vault) async throws(KeyCustodyError) in
-          let id = try PrincipalID(principal)
-          var permissions: Swift.Set<KeyPermission> = []
-          for name in keys.split(separator: ",") {
-            guard let permission = KeyPermission(rawValue: String(name)) else {
-              throw KeyCustodyError(
-                .invalidInput, .badName, "'\(name.prefix(40))' is not a key permission.",
-                remedy: "Use some of: \(KeyPermission.allCases.map(\.rawValue).joined(separator: ", ")).")
-            }
-            permissions.insert(permission)
-          }
-          let rule = AccessRule(
-            name: "\(deny ? "deny " : "")\(id.tenant.folded)/\(id.subject.folded)", principal: id,
-            effect: deny ? .deny : .allow, keys: permissions)
-          try await custody.vaults.setRule(rule, in: vault)
-          // Whatever its name: a rule that stayed would go on granting what is not among these permissions.
-          for old in try await custody.vaults.policy(of: vault).rules
-          where old.principal == id && old.effect == rule.effect && old.name != rule.name {
-            try await custody.vaults.removeRule(old.name, in: vault)
-          }
-        }
-      }
+    private static func line(_ vault: VaultDefinition) -> String {
+      "\(vault.name)  tenant \(vault.tenant)  keys in \(vault.keyProvider)"
     }
 
-    struct Delete: AsyncParsableCommand {
-      static let configuration = CommandConfiguration(abstract: "Withdraw a principal's rules in a vault.")
-      @OptionGroup var options: Options
-      @Argument(help: "The principal: TENANT/SUBJECT.") var principal: String
-      func run() async throws {
-        let principal = principal
-        try await options.run { (custody, vault) async throws(KeyCustodyError) in
-          let id = try PrincipalID(principal)
-          for rule in try await custody.vaults.policy(of: vault).rules where rule.principal == id {
-            try await custody.vaults.removeRule(rule.name, in: vault)
-          }
-        }
-      }
-    }
-
-    struct List: AsyncParsableCommand {
-      static let configuration = CommandConfiguration(abstract: "List the rules of a vault.")
-      @OptionGroup var options: Options
-      func run() async throws { try await options.run { (_, _) in } }
+    private static func text(_ rules: NetworkRules) -> String {
+      rules.allowsEveryAddress
+        ? "lets every address in" : "lets in \(rules.ranges.map(\.description).joined(separator: ", "))"
     }
   }
 #endif

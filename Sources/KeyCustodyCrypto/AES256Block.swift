@@ -7,11 +7,15 @@ package struct AES256Block: ~Copyable, Sendable {
   private let decrypting: CipherContext
 
   /// Sets up the cipher for a key of 32 bytes.
-  package init(key: RawSpan) throws(KeyCustodyError) {
+  package init(key: RawSpan, for direction: AES256GCM.Direction = .both) throws(KeyCustodyError) {
     precondition(key.byteCount == 32, "an AES-256 key has 32 bytes")
     let cipher = unsafe OpenSSLLibrary.shared.aes256ECB
-    let first = unsafe try CipherContext(cipher, key: key, encrypting: true)
-    let second = unsafe try CipherContext(cipher, key: key, encrypting: false)
+    let first =
+      unsafe direction == .opening
+      ? CipherContext() : try CipherContext(cipher, key: key, encrypting: true, isBlockCipher: true)
+    let second =
+      unsafe direction == .sealing
+      ? CipherContext() : try CipherContext(cipher, key: key, encrypting: false, isBlockCipher: true)
     encrypting = first
     decrypting = second
   }
@@ -49,19 +53,21 @@ package enum AES256KeyWrap {
       throw KeyCustodyError(
         .invalidInput, .wrongSize, "A256KW wraps 16 to 64 bytes in steps of 8, not \(secret.count).")
     }
-    var block = try AES256Block(key: key)
+    if OpenSSLLibrary.shared.module.mode == .fips { return try ModuleKeyWrap.wrap(secret, key: key) }
+    var block = try AES256Block(key: key, for: .sealing)
     let count = secret.count / 8
     let result = try SecretBytes(count: secret.count + 8) { (buffer: inout MutableRawSpan) throws(KeyCustodyError) in
       secret.withBytes { bytes in
         for index in 0..<secret.count { buffer.storeBytes(of: bytes[index], toByteOffset: 8 + index, as: UInt8.self) }
       }
       var integrity = initialValue
-      for step in 1...(6 * count) {
-        let offset = ((step - 1) % count + 1) * 8
-        integrity =
-          try transform(&buffer, at: offset, with: integrity) { (work) throws(KeyCustodyError) in
-            try block.encrypt(&work)
-          } ^ UInt64(step)
+      _ = try SecretBytes(count: 16) { (work: inout MutableRawSpan) throws(KeyCustodyError) in
+        for step in 1...(6 * count) {
+          let offset = ((step - 1) % count + 1) * 8
+          load(integrity, buffer.bytes, offset, into: &work)
+          try block.encrypt(&work)
+          integrity = store(work.bytes, into: &buffer, at: offset) ^ UInt64(step)
+        }
       }
       buffer.storeBytes(of: integrity.bigEndian, toByteOffset: 0, as: UInt64.self)
     }
@@ -73,16 +79,19 @@ package enum AES256KeyWrap {
     guard (24...72).contains(wrapped.count), wrapped.count.isMultiple(of: 8) else {
       throw notAuthentic("The wrapped key")
     }
-    var block = try AES256Block(key: key)
+    if OpenSSLLibrary.shared.module.mode == .fips { return try ModuleKeyWrap.unwrap(wrapped, key: key) }
+    var block = try AES256Block(key: key, for: .opening)
     let count = wrapped.count / 8 - 1
     var isAuthentic = false
     let secret = try SecretBytes(count: wrapped.count) { (buffer: inout MutableRawSpan) throws(KeyCustodyError) in
       for (index, byte) in wrapped.enumerated() { buffer.storeBytes(of: byte, toByteOffset: index, as: UInt8.self) }
       var integrity = UInt64(bigEndian: unsafe buffer.bytes.unsafeLoad(as: UInt64.self))
-      for step in (1...(6 * count)).reversed() {
-        let offset = ((step - 1) % count + 1) * 8
-        integrity = try transform(&buffer, at: offset, with: integrity ^ UInt64(step)) {
-          (work) throws(KeyCustodyError) in try block.decrypt(&work)
+      _ = try SecretBytes(count: 16) { (work: inout MutableRawSpan) throws(KeyCustodyError) in
+        for step in (1...(6 * count)).reversed() {
+          let offset = ((step - 1) % count + 1) * 8
+          load(integrity ^ UInt64(step), buffer.bytes, offset, into: &work)
+          try block.decrypt(&work)
+          integrity = store(work.bytes, into: &buffer, at: offset)
         }
       }
       isAuthentic = integrity == initialValue
@@ -91,22 +100,17 @@ package enum AES256KeyWrap {
     return secret.withBytes { bytes in SecretBytes(copying: bytes.extracting(8..<bytes.byteCount)) }
   }
 
-  /// Runs one block over `first` ‖ the eight bytes at `offset`; the second half goes back, the first is answered.
-  private static func transform(
-    _ buffer: inout MutableRawSpan, at offset: Int, with first: UInt64,
-    _ cipher: (inout MutableRawSpan) throws(KeyCustodyError) -> Void
-  ) throws(KeyCustodyError) -> UInt64 {
-    let second = unsafe buffer.bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
-    var answer: UInt64 = 0
-    var last: UInt64 = 0
-    _ = try SecretBytes(count: 16) { (work: inout MutableRawSpan) throws(KeyCustodyError) in
-      work.storeBytes(of: first.bigEndian, toByteOffset: 0, as: UInt64.self)
-      work.storeBytes(of: second, toByteOffset: 8, as: UInt64.self)
-      try cipher(&work)
-      answer = UInt64(bigEndian: unsafe work.bytes.unsafeLoad(as: UInt64.self))
-      last = unsafe work.bytes.unsafeLoad(fromByteOffset: 8, as: UInt64.self)
-    }
-    buffer.storeBytes(of: last, toByteOffset: offset, as: UInt64.self)
-    return answer
+  /// Fills a block with `first` ‖ the eight bytes at `offset`.
+  private static func load(_ first: UInt64, _ source: RawSpan, _ offset: Int, into work: inout MutableRawSpan) {
+    work.storeBytes(of: first.bigEndian, toByteOffset: 0, as: UInt64.self)
+    let second = unsafe source.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
+    work.storeBytes(of: second, toByteOffset: 8, as: UInt64.self)
+  }
+
+  /// Puts a block's second half back to `offset`; answers its first.
+  private static func store(_ work: RawSpan, into target: inout MutableRawSpan, at offset: Int) -> UInt64 {
+    target.storeBytes(
+      of: unsafe work.unsafeLoad(fromByteOffset: 8, as: UInt64.self), toByteOffset: offset, as: UInt64.self)
+    return UInt64(bigEndian: unsafe work.unsafeLoad(as: UInt64.self))
   }
 }

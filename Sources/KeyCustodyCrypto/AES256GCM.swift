@@ -7,6 +7,13 @@ package import KeyCustody
 ///
 /// Used by one task at a time. The caller answers for nonces never repeating under a key.
 package struct AES256GCM: ~Copyable, Sendable {
+  /// What a cipher is set up for: each direction costs a context of about 1 KiB and a key schedule.
+  package enum Direction: Sendable {
+    case sealing
+    case opening
+    case both
+  }
+
   private let sealing: CipherContext
   private let opening: CipherContext
 
@@ -17,12 +24,22 @@ package struct AES256GCM: ~Copyable, Sendable {
   /// The length of the tag that follows the ciphertext, in bytes.
   package static let tagLength = 16
 
+  /// No key: every use fails.
+  package init() {
+    sealing = CipherContext()
+    opening = CipherContext()
+  }
+
   /// Sets up the cipher for a key of 32 bytes.
-  package init(key: RawSpan) throws(KeyCustodyError) {
+  package init(key: RawSpan, for direction: Direction = .both) throws(KeyCustodyError) {
     precondition(key.byteCount == Self.keyLength, "an AES-256 key has 32 bytes")
     let cipher = unsafe OpenSSLLibrary.shared.aes256GCM
-    let first = unsafe try CipherContext(cipher, key: key, encrypting: true)
-    let second = unsafe try CipherContext(cipher, key: key, encrypting: false)
+    let first =
+      unsafe direction == .opening
+      ? CipherContext() : try CipherContext(cipher, key: key, encrypting: true, isBlockCipher: false)
+    let second =
+      unsafe direction == .sealing
+      ? CipherContext() : try CipherContext(cipher, key: key, encrypting: false, isBlockCipher: false)
     sealing = first
     opening = second
   }
@@ -33,26 +50,37 @@ package struct AES256GCM: ~Copyable, Sendable {
   ) throws(KeyCustodyError) {
     precondition(output.byteCount == plaintext.byteCount + Self.tagLength && nonce.byteCount == Self.nonceLength)
     let context = unsafe sealing.pointer
-    let done = unsafe nonce.withUnsafeBytes { nonce in
+    let code = unsafe nonce.withUnsafeBytes { nonce in
       unsafe additionalData.withUnsafeBytes { extra in
         unsafe plaintext.withUnsafeBytes { input in
           unsafe output.withUnsafeMutableBytes { output in
-            var length: Int32 = 0
-            guard let target = unsafe output.octets,
-              unsafe EVP_EncryptInit_ex2(context, nil, nil, nonce.octets, nil) == 1,
-              unsafe extra.isEmpty
-                || EVP_EncryptUpdate(context, nil, &length, extra.octets, Int32(extra.count)) == 1,
-              unsafe input.isEmpty
-                || EVP_EncryptUpdate(context, target, &length, input.octets, Int32(input.count)) == 1,
-              unsafe EVP_EncryptFinal_ex(context, target + input.count, &length) == 1
-            else { return false }
-            return unsafe EVP_CIPHER_CTX_ctrl(
-              context, EVP_CTRL_AEAD_GET_TAG, Int32(Self.tagLength), target + input.count) == 1
+            unsafe kc_gcm_seal(
+              context, nonce.octets, extra.octets, extra.count, input.octets, input.count, output.octets,
+              output.octets?.advanced(by: input.count))
           }
         }
       }
     }
-    guard done else { throw openSSLFault("EVP_EncryptUpdate") }
+    try check(code, "EVP_EncryptUpdate")
+  }
+
+  /// Encrypts in place: `buffer` holds the plaintext and has room for the tag, 16 bytes, behind it.
+  package mutating func seal(
+    inPlace buffer: inout MutableRawSpan, nonce: RawSpan, additionalData: RawSpan
+  ) throws(KeyCustodyError) {
+    precondition(buffer.byteCount >= Self.tagLength && nonce.byteCount == Self.nonceLength)
+    let context = unsafe sealing.pointer
+    let code = unsafe nonce.withUnsafeBytes { nonce in
+      unsafe additionalData.withUnsafeBytes { extra in
+        unsafe buffer.withUnsafeMutableBytes { buffer in
+          let count = buffer.count - Self.tagLength
+          return unsafe kc_gcm_seal(
+            context, nonce.octets, extra.octets, extra.count, buffer.octets, count, buffer.octets,
+            buffer.octets?.advanced(by: count))
+        }
+      }
+    }
+    try check(code, "EVP_EncryptUpdate")
   }
 
   /// Decrypts `sealed` (ciphertext and tag) into `output`, 16 bytes shorter.
@@ -63,32 +91,96 @@ package struct AES256GCM: ~Copyable, Sendable {
   ) -> Bool {
     precondition(sealed.byteCount == output.byteCount + Self.tagLength && nonce.byteCount == Self.nonceLength)
     let context = unsafe opening.pointer
-    let isAuthentic = unsafe nonce.withUnsafeBytes { nonce in
+    let nonceAlone: Int32 = opening.takesNonceAlone ? 1 : 0
+    let code = unsafe nonce.withUnsafeBytes { nonce in
       unsafe additionalData.withUnsafeBytes { extra in
         unsafe sealed.withUnsafeBytes { input in
           unsafe output.withUnsafeMutableBytes { output in
-            var length: Int32 = 0
-            var spare: UInt8 = 0
-            let count = output.count
-            guard let source = unsafe input.octets,
-              unsafe EVP_DecryptInit_ex2(context, nil, nil, nonce.octets, nil) == 1,
-              unsafe extra.isEmpty
-                || EVP_DecryptUpdate(context, nil, &length, extra.octets, Int32(extra.count)) == 1,
-              unsafe output.isEmpty
-                || EVP_DecryptUpdate(context, output.octets, &length, source, Int32(count)) == 1,
-              unsafe EVP_CIPHER_CTX_ctrl(
-                context, EVP_CTRL_AEAD_SET_TAG, Int32(Self.tagLength),
-                UnsafeMutableRawPointer(mutating: source + count)) == 1
-            else { return false }
-            return unsafe EVP_DecryptFinal_ex(context, &spare, &length) == 1
+            unsafe kc_gcm_open(
+              context, nonceAlone, nonce.octets, extra.octets, extra.count, input.octets, output.count, output.octets,
+              input.octets?.advanced(by: output.count))
           }
         }
       }
     }
-    if !isAuthentic {
-      ERR_clear_error()
-      unsafe output.withUnsafeMutableBytes { unsafe OPENSSL_cleanse($0.baseAddress, $0.count) }
+    if code != 1 { Self.clear(&output) }
+    return code == 1
+  }
+
+  private static func clear(_ output: inout MutableRawSpan) {
+    ERR_clear_error()
+    unsafe output.withUnsafeMutableBytes { unsafe OPENSSL_cleanse($0.baseAddress, $0.count) }
+  }
+}
+
+// Records: everything in as few calls as can be.
+extension AES256GCM {
+  /// Encrypts into `output`, which takes the ciphertext and the tag; in place where `plaintext` is `nil`.
+  ///
+  /// What is authenticated comes in the parts of a record's context: its start, the name of the object, and the
+  /// identifiers, which are empty for none.
+  package mutating func sealRecord(
+    _ plaintext: RawSpan?, nonce: RawSpan, start: RawSpan, name: RawSpan, identifiers: RawSpan,
+    into output: inout MutableRawSpan
+  ) throws(KeyCustodyError) {
+    let count = output.byteCount - Self.tagLength
+    precondition(count >= 0 && plaintext?.byteCount ?? count == count && nonce.byteCount == Self.nonceLength)
+    let context = unsafe sealing.pointer
+    let code = unsafe withRecordContext(start, name, identifiers) { parts in
+      unsafe nonce.withUnsafeBytes { nonce in
+        unsafe output.withUnsafeMutableBytes { output in
+          let target = unsafe output.octets
+          let source =
+            unsafe plaintext?.withUnsafeBytes { unsafe $0.octets }
+            ?? UnsafePointer(target)
+          return unsafe kc_gcm_seal_record(
+            context, nonce.octets, parts, source, count, target, target?.advanced(by: count))
+        }
+      }
     }
-    return isAuthentic
+    try check(code, "EVP_EncryptUpdate")
+  }
+
+  /// Decrypts `sealed` (ciphertext and tag) into `output`, 16 bytes shorter; the context as in sealing.
+  ///
+  /// When it does not authenticate, `output` is cleared and `false` is answered.
+  package mutating func openRecord(
+    _ sealed: RawSpan, nonce: RawSpan, start: RawSpan, name: RawSpan, identifiers: RawSpan,
+    into output: inout MutableRawSpan
+  ) -> Bool {
+    let count = output.byteCount
+    precondition(sealed.byteCount == count + Self.tagLength && nonce.byteCount == Self.nonceLength)
+    let context = unsafe opening.pointer
+    let nonceAlone: Int32 = opening.takesNonceAlone ? 1 : 0
+    let code = unsafe withRecordContext(start, name, identifiers) { parts in
+      unsafe nonce.withUnsafeBytes { nonce in
+        unsafe sealed.withUnsafeBytes { input in
+          unsafe output.withUnsafeMutableBytes { output in
+            unsafe kc_gcm_open_record(
+              context, nonceAlone, nonce.octets, parts, input.octets, count, output.octets,
+              input.octets?.advanced(by: count))
+          }
+        }
+      }
+    }
+    if code != 1 { Self.clear(&output) }
+    return code == 1
+  }
+}
+
+/// Lends the parts of a record's context to C.
+@inline(__always)
+private func withRecordContext(
+  _ start: RawSpan, _ name: RawSpan, _ identifiers: RawSpan, _ body: (UnsafePointer<kc_record_context>) -> Int32
+) -> Int32 {
+  unsafe start.withUnsafeBytes { start in
+    unsafe name.withUnsafeBytes { name in
+      unsafe identifiers.withUnsafeBytes { end in
+        let parts = unsafe kc_record_context(
+          start: start.octets, name: name.octets, end: end.octets, start_length: start.count,
+          name_length: name.count, end_length: end.count)
+        return unsafe withUnsafePointer(to: parts) { unsafe body($0) }
+      }
+    }
   }
 }

@@ -21,7 +21,7 @@ package enum Hashing {
   package static func hmac(
     _ algorithm: HashAlgorithm, key: RawSpan, _ parts: [[UInt8]]
   ) throws(KeyCustodyError) -> SecretBytes {
-    guard let context = unsafe EVP_MAC_CTX_new(OpenSSLLibrary.shared.hmac) else {
+    guard let mac = unsafe OpenSSLLibrary.shared.hmac, let context = unsafe EVP_MAC_CTX_new(mac) else {
       throw openSSLFault("EVP_MAC_CTX_new")
     }
     defer { unsafe EVP_MAC_CTX_free(context) }
@@ -64,30 +64,39 @@ package enum Hashing {
   }
 
   /// PBKDF2 (RFC 8018, section 5.2) with HMAC-SHA-512, 32 bytes.
+  ///
+  /// In FIPS mode the module refuses a salt of less than 16 bytes and less than 1,000 rounds (SP 800-132).
   package static func pbkdf2(
     passphrase: borrowing SecretBytes, salt: [UInt8], iterations: Int
   ) throws(KeyCustodyError) -> SecretBytes {
-    try SecretBytes(count: 32) { (output: inout MutableRawSpan) throws(KeyCustodyError) in
+    let library = OpenSSLLibrary.shared
+    guard let function = unsafe library.pbkdf2, let context = unsafe EVP_KDF_CTX_new(function) else {
+      throw openSSLFault("EVP_KDF_CTX_new")
+    }
+    defer { unsafe EVP_KDF_CTX_free(context) }
+    var name = Array(HashAlgorithm.sha512.rawValue.utf8CString)
+    return try SecretBytes(count: 32) { (output: inout MutableRawSpan) throws(KeyCustodyError) in
       let code = passphrase.withBytes { passphrase in
         unsafe passphrase.withUnsafeBytes { passphrase in
           unsafe output.withUnsafeMutableBytes { output in
-            unsafe PKCS5_PBKDF2_HMAC(
-              passphrase.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(passphrase.count), salt,
-              Int32(salt.count), Int32(iterations), OpenSSLLibrary.shared.sha512, Int32(output.count), output.octets)
+            unsafe kc_pbkdf2(
+              context, passphrase.baseAddress, passphrase.count, salt, salt.count, UInt64(iterations), &name,
+              library.properties, output.octets, output.count)
           }
         }
       }
-      try check(code, "PKCS5_PBKDF2_HMAC")
+      try check(code, "EVP_KDF_derive")
     }
   }
 }
 
-/// Random bytes of OpenSSL's generator in our library context.
+/// Random bytes of OpenSSL's generator in our library context: in FIPS mode the module's own (SP 800-90A).
 package struct OpenSSLRandom: RandomSource {
   package init() {}
   package func fill(_ buffer: inout MutableRawSpan) throws(KeyCustodyError) {
+    let context = unsafe try OpenSSLLibrary.shared.requireContext()
     let code = unsafe buffer.withUnsafeMutableBytes { bytes in
-      unsafe RAND_bytes_ex(OpenSSLLibrary.shared.context, bytes.octets, bytes.count, 256)
+      unsafe RAND_bytes_ex(context, bytes.octets, bytes.count, 256)
     }
     try check(code, "RAND_bytes_ex")
   }

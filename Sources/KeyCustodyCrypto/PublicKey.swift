@@ -5,7 +5,7 @@ package import KeyCustody
 @safe
 package final class PublicKey: @unchecked Sendable {
   // Unchecked: an EVP_PKEY is never changed after this initialiser; OpenSSL allows concurrent use of such keys.
-  private let key: OpaquePointer
+  let key: OpaquePointer
   /// Type and size.
   package let type: KeyType
 
@@ -13,9 +13,10 @@ package final class PublicKey: @unchecked Sendable {
   ///
   /// - Throws: `invalidInput` (`malformed`, `wrong-key-type`).
   package init(spki: [UInt8]) throws(KeyCustodyError) {
+    let context = unsafe try OpenSSLLibrary.shared.requireContext()
     let parsed = unsafe spki.withUnsafeBufferPointer { bytes in
       var cursor = bytes.baseAddress
-      let key = unsafe d2i_PUBKEY_ex(nil, &cursor, bytes.count, OpenSSLLibrary.shared.context, nil)
+      let key = unsafe d2i_PUBKEY_ex(nil, &cursor, bytes.count, context, OpenSSLLibrary.shared.properties)
       let isWhole = unsafe cursor == bytes.baseAddress.map { unsafe $0 + bytes.count }
       return unsafe (key, isWhole)
     }
@@ -46,14 +47,13 @@ package final class PublicKey: @unchecked Sendable {
     guard case .rsa(let bits) = type, let hash = algorithm.oaepHash else {
       throw wrongKeyType(algorithm.rawValue, type)
     }
+    try OpenSSLLibrary.allow(algorithm.rawValue, for: .wrapping)
     let room = bits / 8 - 2 * hash.length - 2
     guard (1...room).contains(secret.count) else {
       throw KeyCustodyError(
         .invalidInput, .wrongSize, "\(algorithm) with \(type) wraps 1 to \(room) bytes, not \(secret.count).")
     }
-    guard let context = unsafe EVP_PKEY_CTX_new_from_pkey(OpenSSLLibrary.shared.context, key, nil) else {
-      throw openSSLFault("EVP_PKEY_CTX_new_from_pkey")
-    }
+    let context = unsafe try OpenSSLLibrary.shared.newContext(for: key)
     defer { unsafe EVP_PKEY_CTX_free(context) }
     try check(unsafe EVP_PKEY_encrypt_init(context), "EVP_PKEY_encrypt_init")
     try unsafe setOAEP(context, hash)
@@ -77,9 +77,8 @@ package final class PublicKey: @unchecked Sendable {
     guard SignatureAlgorithm.fitting(type).contains(algorithm), digest.count == algorithm.digestLength else {
       return false
     }
-    guard let context = unsafe EVP_PKEY_CTX_new_from_pkey(OpenSSLLibrary.shared.context, key, nil) else {
-      throw openSSLFault("EVP_PKEY_CTX_new_from_pkey")
-    }
+    try OpenSSLLibrary.allow(algorithm.rawValue, for: .signing)
+    let context = unsafe try OpenSSLLibrary.shared.newContext(for: key)
     defer {
       unsafe EVP_PKEY_CTX_free(context)
       ERR_clear_error()
@@ -95,6 +94,17 @@ package final class PublicKey: @unchecked Sendable {
   }
 
   deinit { unsafe EVP_PKEY_free(key) }
+}
+
+extension SignatureAlgorithm {
+  /// The hash function whose digests it signs.
+  package var hash: HashAlgorithm {
+    switch self {
+    case .es256, .rs256, .ps256: .sha256
+    case .es384, .rs384, .ps384: .sha384
+    case .es512, .rs512, .ps512: .sha512
+    }
+  }
 }
 
 extension WrapAlgorithm {
@@ -113,15 +123,27 @@ enum OAEPHash: String {
   case sha1 = "SHA1"
   case sha256 = "SHA256"
   var length: Int { self == .sha1 ? 20 : 32 }
+  var digest: OpaquePointer? {
+    unsafe self == .sha1 ? OpenSSLLibrary.shared.sha1 : OpenSSLLibrary.shared.sha256
+  }
 }
 
 /// Undoes the OAEP encoding of a block that a device decrypted without it (RFC 8017, section 7.1.2, step 3), in constant
 /// time and with one error for every failure.
+///
+/// - Throws: `unsupported` (`not-offered`) in FIPS mode: SP 800-56B rev. 2 wants the decoding within the module.
 package func decodeOAEP(_ block: borrowing SecretBytes, _ algorithm: WrapAlgorithm) throws(KeyCustodyError)
   -> SecretBytes
 {
   guard let hash = algorithm.oaepHash else {
     throw KeyCustodyError(.unsupported, .notOffered, "'\(algorithm)' is not an OAEP algorithm.")
+  }
+  guard OpenSSLLibrary.shared.module.mode == .standard else {
+    throw KeyCustodyError(
+      .unsupported, .notOffered,
+      "FIPS mode refuses to undo the padding of '\(algorithm)' on the host for a token that can't: that is the module's.",
+      remedy:
+        "Take 'emulate' out of the key provider's configuration, and use a key that the token unwraps with itself.")
   }
   let count = block.count
   var length: Int32 = -1
@@ -130,7 +152,7 @@ package func decodeOAEP(_ block: borrowing SecretBytes, _ algorithm: WrapAlgorit
       unsafe block.withUnsafeBytes { block in
         unsafe output.withUnsafeMutableBytes { output in
           unsafe length = kc_oaep_decode(
-            output.octets, Int32(count), block.octets, Int32(count), hash == .sha1 ? EVP_sha1() : EVP_sha256())
+            output.octets, Int32(count), block.octets, Int32(count), hash.digest)
         }
       }
     }
@@ -146,27 +168,28 @@ func wrongKeyType(_ algorithm: String, _ type: KeyType) -> KeyCustodyError {
 }
 
 func setOAEP(_ context: OpaquePointer, _ hash: OAEPHash) throws(KeyCustodyError) {
+  let properties = unsafe OpenSSLLibrary.shared.properties
   try check(unsafe EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING), "EVP_PKEY_CTX_set_rsa_padding")
-  try check(unsafe EVP_PKEY_CTX_set_rsa_oaep_md_name(context, hash.rawValue, nil), "EVP_PKEY_CTX_set_rsa_oaep_md_name")
-  try check(unsafe EVP_PKEY_CTX_set_rsa_mgf1_md_name(context, hash.rawValue, nil), "EVP_PKEY_CTX_set_rsa_mgf1_md_name")
+  try check(
+    unsafe EVP_PKEY_CTX_set_rsa_oaep_md_name(context, hash.rawValue, properties), "EVP_PKEY_CTX_set_rsa_oaep_md_name")
+  try check(
+    unsafe EVP_PKEY_CTX_set_rsa_mgf1_md_name(context, hash.rawValue, properties), "EVP_PKEY_CTX_set_rsa_mgf1_md_name")
 }
 
 func setSignature(_ context: OpaquePointer, _ algorithm: SignatureAlgorithm) throws(KeyCustodyError) {
-  let hash: OpaquePointer?
+  // Before the padding: for PSS without a hash OpenSSL takes SHA-1 first, which a FIPS provider refuses.
+  try check(
+    unsafe EVP_PKEY_CTX_set_signature_md(context, OpenSSLLibrary.shared.digest(algorithm.hash)),
+    "EVP_PKEY_CTX_set_signature_md")
   switch algorithm {
-  case .es256, .rs256, .ps256: unsafe hash = EVP_sha256()
-  case .es384: unsafe hash = EVP_sha384()
-  case .es512: unsafe hash = EVP_sha512()
-  }
-  if algorithm == .rs256 {
+  case .es256, .es384, .es512: break
+  case .rs256, .rs384, .rs512:
     try check(unsafe EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING), "EVP_PKEY_CTX_set_rsa_padding")
-  }
-  if algorithm == .ps256 {
+  case .ps256, .ps384, .ps512:
     try check(unsafe EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING), "EVP_PKEY_CTX_set_rsa_padding")
     try check(
       unsafe EVP_PKEY_CTX_set_rsa_pss_saltlen(context, kc_rsa_pss_saltlen_digest), "EVP_PKEY_CTX_set_rsa_pss_saltlen")
   }
-  try check(unsafe EVP_PKEY_CTX_set_signature_md(context, hash), "EVP_PKEY_CTX_set_signature_md")
 }
 
 /// The type and size of a key, where they are among the offered ones.

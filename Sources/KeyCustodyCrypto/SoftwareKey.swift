@@ -6,7 +6,7 @@ package import KeyCustody
 package final class SoftwareKey: @unchecked Sendable {
   // Unchecked: set once; an EVP_PKEY that is not changed may be used by several threads, and SecretBytes is only read.
   /// An RSA or EC key; `nil` for AES.
-  private let key: OpaquePointer?
+  let key: OpaquePointer?
   /// An AES key; empty for RSA and EC.
   private let bytes: SecretBytes
   /// Type and size.
@@ -27,6 +27,7 @@ package final class SoftwareKey: @unchecked Sendable {
   ///
   /// RSA takes a noticeable time (4096 bits: a second and more): not on the cooperative pool.
   package static func generate(_ type: KeyType, random: any RandomSource) throws(KeyCustodyError) -> SoftwareKey {
+    try OpenSSLLibrary.allow(type)
     switch type {
     case .aes: return SoftwareKey(symmetric: try random.secret(32))
     case .rsa(let bits):
@@ -43,7 +44,9 @@ package final class SoftwareKey: @unchecked Sendable {
   private static func generate(
     _ algorithm: String, _ type: KeyType, _ configure: (OpaquePointer) throws(KeyCustodyError) -> Void
   ) throws(KeyCustodyError) -> SoftwareKey {
-    guard let context = unsafe EVP_PKEY_CTX_new_from_name(OpenSSLLibrary.shared.context, algorithm, nil) else {
+    let library = OpenSSLLibrary.shared
+    let own = unsafe try library.requireContext()
+    guard let context = unsafe EVP_PKEY_CTX_new_from_name(own, algorithm, library.properties) else {
       throw openSSLFault("EVP_PKEY_CTX_new_from_name")
     }
     defer { unsafe EVP_PKEY_CTX_free(context) }
@@ -59,6 +62,7 @@ package final class SoftwareKey: @unchecked Sendable {
   ///
   /// - Throws: `invalidInput` (`malformed`, `wrong-key-type`) for anything but a sound key of the type.
   package static func read(_ bytes: borrowing SecretBytes, as type: KeyType) throws(KeyCustodyError) -> SoftwareKey {
+    try OpenSSLLibrary.allow(type)
     if case .aes(let bits) = type {
       guard bytes.count * 8 == bits else {
         throw KeyCustodyError(.invalidInput, .malformed, "An \(type) key has \(bits / 8) bytes, not \(bytes.count).")
@@ -87,9 +91,12 @@ package final class SoftwareKey: @unchecked Sendable {
 
   private static func decodePKCS8(_ bytes: borrowing SecretBytes, _ key: inout OpaquePointer?) -> Bool {
     guard bytes.count > 0 else { return false }
+    let library = OpenSSLLibrary.shared
     // The decoder keeps the address of the result until it is freed.
     return unsafe withUnsafeMutablePointer(to: &key) { key in
-      guard let decoder = unsafe kc_new_pkcs8_decoder(key, OpenSSLLibrary.shared.context) else { return false }
+      guard let own = unsafe try? library.requireContext(),
+        let decoder = unsafe kc_new_pkcs8_decoder(key, own, library.properties)
+      else { return false }
       defer { unsafe OSSL_DECODER_CTX_free(decoder) }
       return bytes.withBytes { bytes in
         unsafe bytes.withUnsafeBytes { bytes in
@@ -102,7 +109,7 @@ package final class SoftwareKey: @unchecked Sendable {
   }
 
   private static func isSound(_ key: OpaquePointer) -> Bool {
-    guard let context = unsafe EVP_PKEY_CTX_new_from_pkey(OpenSSLLibrary.shared.context, key, nil) else { return false }
+    guard let context = unsafe try? OpenSSLLibrary.shared.newContext(for: key) else { return false }
     defer {
       unsafe EVP_PKEY_CTX_free(context)
       ERR_clear_error()
@@ -113,7 +120,9 @@ package final class SoftwareKey: @unchecked Sendable {
   /// The material, for a provider that stores it encrypted: PKCS#8 DER, or the bare bytes of an AES key.
   package func serialized() throws(KeyCustodyError) -> SecretBytes {
     guard let key = unsafe key else { return bytes.copy() }
-    guard let encoder = unsafe kc_new_pkcs8_encoder(key) else { throw openSSLFault("OSSL_ENCODER_CTX_new_for_pkey") }
+    guard let encoder = unsafe kc_new_pkcs8_encoder(key, OpenSSLLibrary.shared.properties) else {
+      throw openSSLFault("OSSL_ENCODER_CTX_new_for_pkey")
+    }
     defer { unsafe OSSL_ENCODER_CTX_free(encoder) }
     var data: UnsafeMutablePointer<UInt8>?
     var count = 0
@@ -164,10 +173,9 @@ package final class SoftwareKey: @unchecked Sendable {
       guard let key = unsafe key, let hash = algorithm.oaepHash else {
         throw wrongKeyType(algorithm.rawValue, type)
       }
+      try OpenSSLLibrary.allow(algorithm.rawValue, for: .unwrapping)
       guard wrapped.count == bits / 8 else { throw notAuthentic("The wrapped key") }
-      guard let context = unsafe EVP_PKEY_CTX_new_from_pkey(OpenSSLLibrary.shared.context, key, nil) else {
-        throw openSSLFault("EVP_PKEY_CTX_new_from_pkey")
-      }
+      let context = unsafe try OpenSSLLibrary.shared.newContext(for: key)
       defer { unsafe EVP_PKEY_CTX_free(context) }
       try check(unsafe EVP_PKEY_decrypt_init(context), "EVP_PKEY_decrypt_init")
       try unsafe setOAEP(context, hash)
@@ -190,9 +198,8 @@ package final class SoftwareKey: @unchecked Sendable {
       throw wrongKeyType(algorithm.rawValue, type)
     }
     try algorithm.checkDigest(digest)
-    guard let context = unsafe EVP_PKEY_CTX_new_from_pkey(OpenSSLLibrary.shared.context, key, nil) else {
-      throw openSSLFault("EVP_PKEY_CTX_new_from_pkey")
-    }
+    try OpenSSLLibrary.allow(algorithm.rawValue, for: .signing)
+    let context = unsafe try OpenSSLLibrary.shared.newContext(for: key)
     defer { unsafe EVP_PKEY_CTX_free(context) }
     try check(unsafe EVP_PKEY_sign_init(context), "EVP_PKEY_sign_init")
     try unsafe setSignature(context, algorithm)

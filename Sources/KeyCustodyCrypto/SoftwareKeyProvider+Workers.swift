@@ -1,3 +1,4 @@
+import CKeyCustodyOpenSSL
 import KeyCustody
 import Synchronization
 
@@ -37,13 +38,33 @@ final class SoftwareKeyWorkers: Sendable {
   func run<Result: ~Copyable>(
     _ lane: Lane, _ work: @Sendable () throws(KeyCustodyError) -> sending Result
   ) async throws(KeyCustodyError) -> sending Result {
+    let (row, index) = take(lane)
+    defer { release(row, index) }
+    return try await workers[row][index].run { () throws(KeyCustodyError) in
+      defer { kc_clear_stack() }
+      return try work()
+    }
+  }
+
+  /// Has blocking work run, and waits for nothing.
+  func perform(_ lane: Lane, _ work: @escaping @Sendable () -> Void) {
+    let (row, index) = take(lane)
+    workers[row][index].perform {
+      work()
+      kc_clear_stack()
+      self.release(row, index)
+    }
+  }
+
+  private func take(_ lane: Lane) -> (row: Int, index: Int) {
     let row = lane.rawValue
     let index = loads.withLock { loads in
       let index = loads[row].indices.min { loads[row][$0] < loads[row][$1] } ?? 0
       loads[row][index] += 1
       return index
     }
-    defer { loads.withLock { $0[row][index] -= 1 } }
-    return try await workers[row][index].run(work)
+    return (row, index)
   }
+
+  private func release(_ row: Int, _ index: Int) { loads.withLock { $0[row][index] -= 1 } }
 }

@@ -5,9 +5,11 @@ import Synchronization
 package final class SoftwareKeyProvider: KeyProvider {
   let storage: any SoftwareKeyStorage
   let environment: RuntimeEnvironment
-  private let workers: SoftwareKeyWorkers
+  let workers: SoftwareKeyWorkers
+  let watch: DeadlineWatch
   private let cache: SoftwareKeyCache
-  private let broadcaster = EventBroadcaster<KeyProviderEvent>()
+  private let broadcaster: EventBroadcaster<KeyProviderEvent>
+  let health: SoftwareKeyHealth
 
   /// The store's identity.
   package var identity: ProviderIdentity { storage.identity }
@@ -22,16 +24,24 @@ package final class SoftwareKeyProvider: KeyProvider {
     opening open: @Sendable () throws(KeyCustodyError) -> any SoftwareKeyStorage
   ) async throws(KeyCustodyError) {
     let workers = try SoftwareKeyWorkers()
+    var environment = environment
+    // Keys come from the module's own generator in FIPS mode.
+    if OpenSSLLibrary.shared.module.mode == .fips, environment.random is SystemRandom {
+      environment.random = OpenSSLRandom()
+    }
     let random = environment.random
     let (storage, capabilities) = try await workers.run(.slow) { () throws(KeyCustodyError) in
       let storage = try open()
       return (storage, try KeyProviderCapabilities.ofSoftwareKeys(random: random))
     }
     self.workers = workers
+    watch = DeadlineWatch(environment.time)
     self.storage = storage
     self.capabilities = capabilities
     self.environment = environment
     cache = SoftwareKeyCache(limit: cacheLimit)
+    broadcaster = EventBroadcaster()
+    health = SoftwareKeyHealth(broadcaster)
   }
 
   /// Makes a key version; RSA takes its time, on a thread of its own.
@@ -40,6 +50,7 @@ package final class SoftwareKeyProvider: KeyProvider {
   ) async throws(KeyCustodyError) -> KeyDescription {
     try begin(.generate(request.type), context)
     try request.validate()
+    try request.requireAllowedRole()
     return try await run(.slow, context) { () throws(KeyCustodyError) in
       // Looked for first, so that a taken name costs no key; saving looks again.
       guard try self.storage.stamp(of: request.version) == nil else { throw KeyCustodyError.keyExists(request.version) }
@@ -54,6 +65,7 @@ package final class SoftwareKeyProvider: KeyProvider {
   ) async throws(KeyCustodyError) -> KeyDescription {
     try begin(.importing(request.type), context)
     try request.validate()
+    try request.requireAllowedRole()
     let copy = material.copy()
     return try await run(.slow, context) { () throws(KeyCustodyError) in
       let key = try SoftwareKey.read(copy, as: request.type)
@@ -84,16 +96,15 @@ package final class SoftwareKeyProvider: KeyProvider {
     _ secret: borrowing SecretBytes, with request: WrapRequest
   ) async throws(KeyCustodyError) -> WrappedSecret {
     try begin(.wrap(request.algorithm), request.context)
-    let sizes: [Int] = request.algorithm == .aes256KW ? [16, 24, 32] : Array(16...64)
-    guard sizes.contains(secret.count) else {
+    // What RSA has room for, its key knows.
+    guard request.algorithm != .aes256KW || [16, 24, 32].contains(secret.count) else {
       throw KeyCustodyError(
         .invalidInput, .wrongSize,
-        "\(request.algorithm) wraps secrets of \(request.algorithm == .aes256KW ? "16, 24 or 32" : "16 to 64") bytes, "
-          + "not of \(secret.count).")
+        "\(request.algorithm) wraps secrets of 16, 24 or 32 bytes, not of \(secret.count).")
     }
     let copy = secret.copy()
     let bytes = try await run(.quick, request.context) { () throws(KeyCustodyError) in
-      try self.load(request.version, for: .wrapping).key.wrap(copy, request.algorithm)
+      try self.load(request.version, for: \.wraps).key.wrap(copy, request.algorithm)
     }
     return WrappedSecret(version: request.version, algorithm: request.algorithm, bytes: bytes)
   }
@@ -102,7 +113,7 @@ package final class SoftwareKeyProvider: KeyProvider {
   package func unwrap(_ wrapped: [UInt8], with request: WrapRequest) async throws(KeyCustodyError) -> SecretBytes {
     try begin(.unwrap(request.algorithm), request.context)
     return try await run(.quick, request.context) { () throws(KeyCustodyError) in
-      try self.load(request.version, for: .wrapping).key.unwrap(wrapped, request.algorithm)
+      try self.load(request.version, for: \.wraps).key.unwrap(wrapped, request.algorithm)
     }
   }
 
@@ -111,7 +122,7 @@ package final class SoftwareKeyProvider: KeyProvider {
     try begin(.sign(request.algorithm), request.context)
     try request.algorithm.checkDigest(digest)
     return try await run(.quick, request.context) { () throws(KeyCustodyError) in
-      try self.load(request.version, for: .signing).key.sign(digest, request.algorithm)
+      try self.load(request.version, for: \.signs).key.sign(digest, request.algorithm)
     }
   }
 
@@ -126,7 +137,7 @@ package final class SoftwareKeyProvider: KeyProvider {
     }
   }
 
-  /// Destroyed keys, and keys that were found gone.
+  /// Destroyed keys, keys that were found gone, and when the store stops answering and answers again.
   package func events() -> AsyncStream<KeyProviderEvent> { broadcaster.stream() }
 
   /// Clears every loaded key and refuses all further use.
@@ -154,17 +165,6 @@ extension SoftwareKeyProvider {
     }
   }
 
-  /// Runs blocking work, unless its time is over when its turn comes.
-  func run<Result: ~Copyable>(
-    _ lane: SoftwareKeyWorkers.Lane, _ context: CallContext?,
-    _ work: @Sendable () throws(KeyCustodyError) -> sending Result
-  ) async throws(KeyCustodyError) -> sending Result {
-    try await workers.run(lane) { () throws(KeyCustodyError) in
-      try self.begin(nil, context)
-      return try work()
-    }
-  }
-
   /// Saves a key and tells of it.
   func keep(_ record: SoftwareKeyRecord) throws(KeyCustodyError) -> KeyDescription {
     try storage.save(record)
@@ -172,7 +172,9 @@ extension SoftwareKeyProvider {
   }
 
   /// A key, from memory when it is still the one that is stored.
-  func load(_ version: KeyVersionID, for role: KeyRole? = nil) throws(KeyCustodyError) -> SoftwareKeyRecord {
+  func load(
+    _ version: KeyVersionID, for use: KeyPath<KeyRole, Bool>? = nil
+  ) throws(KeyCustodyError) -> SoftwareKeyRecord {
     guard let stamp = try storage.stamp(of: version) else {
       if cache.forget(version) { broadcaster.send(.keyGone(version)) }
       throw KeyCustodyError.noSuchKey(version)
@@ -184,10 +186,10 @@ extension SoftwareKeyProvider {
       record = try storage.load(version)
       cache.add(record, stamp, at: turn)
     }
-    if let role, record.description.role != role {
+    if let use, !record.description.role[keyPath: use] {
       throw KeyCustodyError(
         .invalidInput, .wrongKeyType,
-        "Key version \(version) is a \(record.description.role.rawValue) key, not a \(role.rawValue) key.",
+        "Key version \(version) is a \(record.description.role.rawValue) key, and was not made for this.",
         remedy: "Use a key that was made for this.")
     }
     return record

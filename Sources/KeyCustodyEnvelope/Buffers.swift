@@ -1,6 +1,22 @@
 internal import KeyCustody
 
 extension [UInt8] {
+  /// Makes an array of `count` bytes that `body` writes in place.
+  @inline(__always)
+  init(count: Int, writing body: (inout MutableRawSpan) throws(KeyCustodyError) -> Void) throws(KeyCustodyError) {
+    var failure: KeyCustodyError?
+    unsafe self.init(unsafeUninitializedCapacity: count) { buffer, initialized in
+      do throws(KeyCustodyError) {
+        var span = unsafe MutableRawSpan(_unsafeBytes: UnsafeMutableRawBufferPointer(buffer)[..<count])
+        try body(&span)
+        initialized = count
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+  }
+
   /// Makes room for more bytes, in steps that double, so that filling an array bit by bit stays linear.
   mutating func reserve(_ additional: Int) {
     let needed = count + additional

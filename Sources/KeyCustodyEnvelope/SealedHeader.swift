@@ -40,10 +40,19 @@ public struct SealedHeader: Sendable, Hashable {
   ///   data; `unsupported` (`unknown-format`) for a format number of another version.
   public init(parsing bytes: some Collection<UInt8>) throws(KeyCustodyError) {
     let head = [UInt8](bytes.prefix(Self.length))
-    guard head.count == Self.length else { throw truncated("The sealed data") }
-    guard head[0] == UInt8(ascii: "K"), head[1] == UInt8(ascii: "C"),
-      let kind = Kind.allCases.first(where: { $0.byte == head[2] })
-    else {
+    try self.init(parsing: unsafe head.span.bytes)
+  }
+
+  /// Reads the first 12 bytes where they lie; as ``init(parsing:)-(Collection<UInt8>)``.
+  public init(parsing head: RawSpan) throws(KeyCustodyError) {
+    guard head.byteCount >= Self.length else { throw truncated("The sealed data") }
+    let kind: Kind? =
+      switch head[2] {
+      case Kind.record.byte: .record
+      case Kind.object.byte: .object
+      default: nil
+      }
+    guard head[0] == UInt8(ascii: "K"), head[1] == UInt8(ascii: "C"), let kind else {
       throw KeyCustodyError(
         .invalidInput, .malformed, "This is not sealed data: it does not begin with KCR or KCO.",
         remedy: "Check that the right file or column was read, and that it was sealed at all.")
@@ -54,7 +63,7 @@ public struct SealedHeader: Sendable, Hashable {
         "This is sealed in format \(head[3]); this version knows format \(Self.formatNumber) only.",
         remedy: "Open it with the version that sealed it, or a newer one.")
     }
-    self.init(kind: kind, rootKey: try RootKeyID(bytes: head[4...]))
+    self.init(kind: kind, rootKey: RootKeyID(unsafe head.unsafeLoadUnaligned(fromByteOffset: 4, as: UInt64.self)))
   }
 
   /// Reads a header and requires what the caller knows already.
@@ -74,6 +83,30 @@ public struct SealedHeader: Sendable, Hashable {
         .invalidInput, .malformed, "This is a sealed \(kind.rawValue), not a sealed \(expected.rawValue).",
         remedy: "Open it as a sealed \(kind.rawValue).")
     }
+  }
+
+  /// Writes the 12 bytes to the start of a buffer.
+  func store(in target: inout MutableRawSpan) {
+    target.storeBytes(of: Self.mark(kind), toByteOffset: 0, as: UInt32.self)
+    target.storeBytes(of: rootKey.stored, toByteOffset: 4, as: UInt64.self)
+  }
+
+  /// The first four bytes, as they are stored.
+  private static func mark(_ kind: Kind) -> UInt32 {
+    let letters = UInt32(UInt8(ascii: "K")) << 24 | UInt32(UInt8(ascii: "C")) << 16
+    return (letters | UInt32(kind.byte) << 8 | UInt32(formatNumber)).bigEndian
+  }
+
+  /// The root key that a record's header names.
+  ///
+  /// - Throws: as ``init(parsing:)-(Collection<UInt8>)``, and for another kind.
+  static func rootKey(ofRecord head: RawSpan) throws(KeyCustodyError) -> RootKeyID {
+    guard head.byteCount >= length, unsafe head.unsafeLoadUnaligned(as: UInt32.self) == mark(.record) else {
+      let header = try SealedHeader(parsing: head)
+      try header.require(.record)
+      return header.rootKey
+    }
+    return RootKeyID(unsafe head.unsafeLoadUnaligned(fromByteOffset: 4, as: UInt64.self))
   }
 
   /// The 12 bytes.

@@ -34,38 +34,62 @@ public struct SealingContext: Sendable, Hashable {
   public init(
     resource: ResourceID, dataClass: DataClass, object: String, identifiers: [String: String] = [:]
   ) throws(KeyCustodyError) {
-    try Self.check("An object's name", object, 1...Self.maximumObjectLength)
-    guard identifiers.count <= Self.maximumIdentifierCount else {
-      throw KeyCustodyError(
-        .invalidInput, .wrongSize,
-        "A context takes \(Self.maximumIdentifierCount) identifiers at most, not \(identifiers.count).")
-    }
-    for (name, value) in identifiers {
-      try Self.check("An identifier's name", name, 1...Self.maximumNameLength)
-      try Self.check("An identifier's value", value, 0...Self.maximumValueLength)
-    }
+    try Self.check("An object's name", object.utf8.count, 1...Self.maximumObjectLength)
+    try Self.check(identifiers)
     self.resource = resource
     self.dataClass = dataClass
     self.object = object
     self.identifiers = identifiers
-    let pairs = identifiers.map { (name: Array($0.key.utf8), value: Array($0.value.utf8)) }
     var fields: [UInt8] = []
     fields.appendField(resource.folded.utf8)
     fields.appendField(dataClass.folded.utf8)
     fields.appendField(object.utf8)
+    Self.append(identifiers, to: &fields)
+    sharedFields = fields
+  }
+
+  /// The number of identifiers, then their names and values, ordered by the bytes of the name.
+  static func append(_ identifiers: [String: String], to fields: inout [UInt8]) {
+    let pairs = identifiers.map { (name: Array($0.key.utf8), value: Array($0.value.utf8)) }
     fields.appendCount(pairs.count)
     for pair in pairs.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
       fields.appendField(pair.name)
       fields.appendField(pair.value)
     }
-    sharedFields = fields
   }
 
-  private static func check(_ what: String, _ text: String, _ lengths: ClosedRange<Int>) throws(KeyCustodyError) {
-    guard lengths.contains(text.utf8.count) else {
+  /// The start of ``encoded(for:header:)``, which all values of one resource, class and root key share.
+  static func prefix(
+    layer: Layer, header: SealedHeader, resource: ResourceID, dataClass: DataClass
+  ) -> [UInt8] {
+    var bytes = label
+    bytes.appendField(header.bytes)
+    bytes.appendField(layer.rawValue.utf8)
+    bytes.appendField(resource.folded.utf8)
+    bytes.appendField(dataClass.folded.utf8)
+    return bytes
+  }
+
+  /// Requires identifiers within their limits.
+  static func check(_ identifiers: [String: String]) throws(KeyCustodyError) {
+    guard identifiers.count <= maximumIdentifierCount else {
       throw KeyCustodyError(
         .invalidInput, .wrongSize,
-        "\(what) has \(lengths.lowerBound) to \(lengths.upperBound) bytes, not \(text.utf8.count).")
+        "A context takes \(maximumIdentifierCount) identifiers at most, not \(identifiers.count).",
+        remedy: "Put what needs no name of its own into one of them, or into what is sealed.")
+    }
+    for (name, value) in identifiers {
+      try check("An identifier's name", name.utf8.count, 1...maximumNameLength)
+      try check("An identifier's value", value.utf8.count, 0...maximumValueLength)
+    }
+  }
+
+  static func check(_ what: StaticString, _ length: Int, _ lengths: ClosedRange<Int>) throws(KeyCustodyError) {
+    guard lengths.contains(length) else {
+      throw KeyCustodyError(
+        .invalidInput, .wrongSize,
+        "\(what) has \(lengths.lowerBound) to \(lengths.upperBound) bytes, not \(length).",
+        remedy: "Give one within these bounds: a letter of English is one byte, others are up to four.")
     }
   }
 
@@ -87,7 +111,7 @@ public struct SealingContext: Sendable, Hashable {
 
 extension [UInt8] {
   /// Appends a number of 32 bits, big-endian.
-  fileprivate mutating func appendCount(_ count: Int) {
+  mutating func appendCount(_ count: Int) {
     let number = UInt32(count)
     append(UInt8(truncatingIfNeeded: number >> 24))
     append(UInt8(truncatingIfNeeded: number >> 16))
@@ -95,7 +119,7 @@ extension [UInt8] {
     append(UInt8(truncatingIfNeeded: number))
   }
   /// Appends a field behind its length.
-  fileprivate mutating func appendField(_ field: some Collection<UInt8>) {
+  mutating func appendField(_ field: some Collection<UInt8>) {
     appendCount(field.count)
     append(contentsOf: field)
   }

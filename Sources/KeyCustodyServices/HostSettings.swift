@@ -1,36 +1,88 @@
 import KeyCustody
+import KeyCustodyCrypto
+import KeyCustodyEnvelope
 
 /// The settings of a deployment besides its backends.
 struct HostSettings: Sendable {
   var tenant: TenantID
   var region: Region
   var domain: String
-  var keyProvider: String
-  var policyStore: String
-  var identityKeyProvider: String
-  var identityPolicyStore: String
+  /// Where this deployment's tokens come from, an https URL.
+  var issuer: String
+  var keyProvider: Choice
+  var policyStore: Choice
+  var identityKeyProvider: Choice
+  var identityPolicyStore: Choice
   var keyType: KeyType?
   var lease: Duration
+  var nonces: NonceSource
+  /// Where uses of keys are recorded, if not in the log of the service.
+  var audit: AuditSettings?
+  /// The mode that is asked for, if one is.
+  var cryptography: CryptographyMode?
+
+  /// A backend's name, and the setting that gave it: what a message about it is to name.
+  struct Choice: Sendable {
+    var name: String
+    var setting: String
+
+    /// `nil` where the section does not choose.
+    init?(_ setting: String, in section: ConfigurationSection) throws(KeyCustodyError) {
+      guard let name = try section.string(setting) else { return nil }
+      self.init(name, setting, section)
+    }
+
+    init(required setting: String, in section: ConfigurationSection) throws(KeyCustodyError) {
+      self.init(try section.requiredString(setting), setting, section)
+    }
+
+    private init(_ name: String, _ setting: String, _ section: ConfigurationSection) {
+      self.name = name
+      self.setting = (section.path + [setting]).joined(separator: ".")
+    }
+  }
 
   /// Reads the settings and refuses unknown keys in their sections.
   init(_ root: ConfigurationSection) throws(KeyCustodyError) {
+    cryptography = try root.cryptographyMode()
     let service = root.section("service")
     tenant = try TenantID(try service.string("tenant") ?? "service")
     region = try Region(try service.string("region") ?? "local")
-    keyProvider = try service.requiredString("keyProvider")
-    policyStore = try service.requiredString("policyStore")
+    keyProvider = try Choice(required: "keyProvider", in: service)
+    policyStore = try Choice(required: "policyStore", in: service)
     let type = try service.string("keyType")
     keyType = if let type { try KeyType(type) } else { nil }
     lease = .seconds(try service.integer("leaseSeconds", in: 0...900) ?? 60)
+    nonces = try Self.nonces(service)
     try service.refuseUnknownKeys()
     let identity = root.section("identity")
-    identityKeyProvider = try identity.string("keyProvider") ?? keyProvider
-    identityPolicyStore = try identity.string("policyStore") ?? policyStore
-    try identity.refuseUnknownKeys()
+    identityKeyProvider = try Choice("keyProvider", in: identity) ?? keyProvider
+    identityPolicyStore = try Choice("policyStore", in: identity) ?? policyStore
     let vaults = root.section("vaults")
     domain = try vaults.string("domain")?.lowercased() ?? "vault.local"
+    issuer = try identity.string("issuer") ?? "https://login.\(domain)"
+    try identity.refuseUnknownKeys()
     try vaults.refuseUnknownKeys()
     _ = try KeyURI("https://any.\(domain)/keys/any")
+    audit = try AuditSettings(
+      root.section("audit"), domain: domain, keyProvider: keyProvider, policyStore: policyStore)
+  }
+
+  private static func nonces(_ service: ConfigurationSection) throws(KeyCustodyError) -> NonceSource {
+    let remedy =
+      "Whoever keeps the configuration can write \"counted\", or \"random\" on machines that may be copied while they "
+      + "run; without the setting it is \"counted\"."
+    let text: String?
+    do throws(KeyCustodyError) { text = try service.string("nonces") } catch {
+      // The words that would do, and not only their kind.
+      throw KeyCustodyError(error.code, error.reason, error.message, remedy: remedy, diagnostic: error.diagnostic)
+    }
+    guard let text else { return .counted }
+    guard let nonces = NonceSource(rawValue: text) else {
+      throw KeyCustodyError(
+        .invalidInput, .badConfigurationValue, "'service.nonces' can't be '\(text)'.", remedy: remedy)
+    }
+    return nonces
   }
 }
 
@@ -38,6 +90,7 @@ struct HostSettings: Sendable {
 struct Backends: Sendable {
   var keyProviders: [String: any KeyProvider] = [:]
   var policyStores: [String: any PolicyStore] = [:]
+  var identityProviders: [String: any IdentityProvider] = [:]
 
   /// Opens every backend that the configuration names; when one fails, those already open are closed again.
   static func open(
@@ -48,12 +101,16 @@ struct Backends: Sendable {
       let root = configuration.root
       let providers = root.section("keyProviders")
       let stores = root.section("policyStores")
-      try Self.refuseUnknown(root)
       for name in try providers.names() where name != "names" {
         backends.keyProviders[name] = try await plugins.openKeyProvider(providers.section(name), environment)
       }
       for name in try stores.names() where name != "names" {
         backends.policyStores[name] = try await plugins.openPolicyStore(stores.section(name), environment)
+      }
+      let identities = root.section("identityProviders")
+      for name in try identities.names() where name != "names" {
+        backends.identityProviders[name] = try await plugins.openIdentityProvider(
+          identities.section(name), environment)
       }
       return backends
     } catch {
@@ -63,33 +120,41 @@ struct Backends: Sendable {
   }
 
   /// Refuses sections that don't exist; what is inside the known ones is for their readers to judge.
-  private static func refuseUnknown(_ root: ConfigurationSection) throws(KeyCustodyError) {
-    let known = ["keyProviders", "policyStores", "service", "identity", "vaults"]
+  static func refuseUnknown(_ root: ConfigurationSection) throws(KeyCustodyError) {
+    let known = [
+      "fips", "keyProviders", "policyStores", "identityProviders", "service", "identity", "vaults", "audit", "server",
+    ]
     for name in try root.names() where !known.contains(name) {
       throw KeyCustodyError(
         .invalidInput, .unknownConfigurationKey, "Nothing reads the configuration key '\(name)'.",
-        remedy: "The sections are: \(known.joined(separator: ", ")).")
+        remedy: "The keys at the top are: \(known.joined(separator: ", ")).")
     }
   }
 
-  func keyProvider(_ name: String, for setting: String) throws(KeyCustodyError) -> any KeyProvider {
-    if let found = keyProviders[name] { return found }
-    throw Self.unknown(name, setting, "key provider", keyProviders.keys.sorted())
+  func keyProvider(_ choice: HostSettings.Choice) throws(KeyCustodyError) -> any KeyProvider {
+    if let found = keyProviders[choice.name] { return found }
+    throw Self.unknown(choice, "key provider", "keyProviders", keyProviders.keys.sorted())
   }
 
-  func policyStore(_ name: String, for setting: String) throws(KeyCustodyError) -> any PolicyStore {
-    if let found = policyStores[name] { return found }
-    throw Self.unknown(name, setting, "policy store", policyStores.keys.sorted())
+  func policyStore(_ choice: HostSettings.Choice) throws(KeyCustodyError) -> any PolicyStore {
+    if let found = policyStores[choice.name] { return found }
+    throw Self.unknown(choice, "policy store", "policyStores", policyStores.keys.sorted())
   }
 
-  private static func unknown(_ name: String, _ setting: String, _ role: String, _ names: [String]) -> KeyCustodyError {
+  private static func unknown(
+    _ choice: HostSettings.Choice, _ role: String, _ section: String, _ names: [String]
+  ) -> KeyCustodyError {
     KeyCustodyError(
-      .invalidInput, .badConfigurationValue, "'\(setting)' names the \(role) '\(name)', which the configuration lacks.",
-      remedy: names.isEmpty ? "Add one." : "Use one of: \(names.joined(separator: ", ")).")
+      .invalidInput, .badConfigurationValue,
+      "'\(choice.setting)' names the \(role) '\(choice.name)', which the configuration lacks.",
+      remedy: names.isEmpty
+        ? "Whoever keeps the configuration can add it: '\(section).\(choice.name)'."
+        : "Whoever keeps the configuration can set it to one of: \(names.joined(separator: ", ")).")
   }
 
   func close() async {
     for provider in keyProviders.values { await provider.close() }
+    for provider in identityProviders.values { await provider.close() }
     for store in policyStores.values { await store.close() }
   }
 }

@@ -1,6 +1,8 @@
 public import KeyCustody
+import KeyCustodyCrypto
 import KeyCustodyEnvelope
 public import KeyCustodyVault
+import Logging
 import Synchronization
 
 /// A deployment of KeyCustody inside a service: its backends, vaults, identities and protected resources.
@@ -16,17 +18,29 @@ import Synchronization
 ///
 /// | key | meaning | default |
 /// | --- | --- | --- |
+/// | `fips` | work in FIPS mode, or not at all; see the guide on FIPS mode | the mode in use |
 /// | `keyProviders.NAME.plugin` | the plugin of a key provider; its own keys stand beside | |
 /// | `policyStores.NAME.plugin` | the plugin of a policy store; its own keys stand beside | |
+/// | `identityProviders.NAME.plugin` | the plugin of an outside issuer of tokens; its own keys stand beside | none |
 /// | `service.keyProvider` | the key provider of the service's own keys | required |
 /// | `service.policyStore` | where vaults, resources and keysets are recorded | required |
 /// | `service.tenant` | the service's own tenant | `service` |
 /// | `service.region` | where this deployment stands | `local` |
 /// | `service.keyType` | the type of the service's own KEKs | `aes-256` where offered |
 /// | `service.leaseSeconds` | how long an unwrapped root key may be used, 0 to 900 | 60 |
+/// | `service.nonces` | of records: `counted`, or `random` where machines are copied while they run | `counted` |
 /// | `vaults.domain` | the domain of the vaults' addresses | `vault.local` |
 /// | `identity.keyProvider` | holds the key that signs tokens | as `service` |
 /// | `identity.policyStore` | holds the directory | as `service` |
+/// | `identity.issuer` | the https URL in front of the tenant in the `iss` of tokens | `https://login.DOMAIN` |
+/// | `audit.folder` | keep an audit log in this folder; see the guide on it | uses of keys go to the log |
+/// | `audit.keyProvider` | holds the key that signs the audit log | as `service` |
+/// | `audit.policyStore` | remembers where the audit log ends | as `service` |
+/// | `audit.origin` | the audit log's name | `DOMAIN/audit` |
+/// | `audit.fileMegabytes` | begin a new file after so much, 1 to 4,096 | 64 |
+/// | `audit.checkpointRecords` | sign after so many records, 1 to 1,000,000 | 1,000 |
+/// | `audit.checkpointSeconds` | sign after so many seconds, 1 to 86,400 | 60 |
+/// | `audit.deadlineSeconds` | refuse what could not be recorded for so long, 1 to 60 | 5 |
 public final class KeyCustody: Sendable {
   /// The vaults.
   public let vaults: Vaults
@@ -36,34 +50,57 @@ public final class KeyCustody: Sendable {
   public let keyProviders: [String: any KeyProvider]
   /// The policy stores, by their names in the configuration.
   public let policyStores: [String: any PolicyStore]
+  /// The identity providers besides the directory, by their names in the configuration.
+  public let identityProviders: [String: any IdentityProvider]
   /// Where this deployment stands.
   public let region: Region
   /// The principal that holds the service's own keys.
   public let servicePrincipal: PrincipalID
   let resources: RecordView<ResourceRecord>
+  let administrators: RecordView<AdministratorRecord>
   let leases: LeaseTable
-  let environment: RuntimeEnvironment
+  let nonces: NonceSource
+  package let environment: RuntimeEnvironment
+  /// The audit log of this deployment, where the configuration names a folder for one.
+  public let auditLog: AuditLog?
   /// Values that are sealed and not yet stored.
   let sealings = Sealings()
-  private let cache = Mutex(Cache())
+  let cache = RecordCache()
+  /// What other processes change in stores that are shared.
+  let watches = Mutex<[StoreWatch]>([])
+  /// The longest lease of all processes that share the store.
+  let longestLease: Mutex<Duration>
+  /// Tells which resource's state may be another one; `nil` for any.
+  let resourceChanges = EventBroadcaster<ResourceID?>(limit: 64)
+  /// Told when something is left to do in the background.
+  let jobsPlanned = EventBroadcaster<ResourceID>()
+  /// How many wait until leases elsewhere have ended.
+  let waitsForLeases = Atomic(0)
 
   /// The audience of tokens meant for the vaults.
   public var audience: String { "https://\(vaults.domain)" }
 
   init(
-    settings: HostSettings, backends: Backends, identities: DirectoryIdentityProvider, audit: any AuditSink,
+    settings: HostSettings, backends: Backends, identities: DirectoryIdentityProvider, log: AuditLog?,
+    audit: any AuditSink,
     environment: RuntimeEnvironment
   ) throws(KeyCustodyError) {
+    auditLog = log
     keyProviders = backends.keyProviders
     policyStores = backends.policyStores
+    identityProviders = backends.identityProviders
     self.identities = identities
     self.environment = environment
     region = settings.region
-    let store = try backends.policyStore(settings.policyStore, for: "service.policyStore")
+    let store = try backends.policyStore(settings.policyStore)
     vaults = Vaults(
       store: store, providers: backends.keyProviders, domain: settings.domain, audit: audit, environment: environment)
     resources = RecordView(store)
-    leases = LeaseTable(duration: settings.lease, time: environment.time)
+    administrators = RecordView(store)
+    leases = LeaseTable(
+      duration: settings.lease, time: environment.time, isSealing: { [sealings] in sealings.isActive($0) })
+    longestLease = Mutex(settings.lease)
+    nonces = settings.nonces
     servicePrincipal = PrincipalID(tenant: settings.tenant, subject: try SubjectID("key-custody"))
   }
 
@@ -71,7 +108,8 @@ public final class KeyCustody: Sendable {
   ///
   /// - Parameters:
   ///   - plugins: the kinds of backends that the configuration may name.
-  ///   - audit: where uses of keys are recorded before they are answered; the log, unless given.
+  ///   - audit: where uses of keys are recorded before they are answered, where the configuration has no `audit`; the
+  ///     log, unless given.
   ///   - environment: clock, randomness, log, and what may be read of the process's environment.
   /// - Throws: `invalidInput` for a configuration that is wrong, before any backend is touched by it; what opening the
   ///   backends throws.
@@ -80,29 +118,55 @@ public final class KeyCustody: Sendable {
     environment: RuntimeEnvironment = RuntimeEnvironment()
   ) async throws(KeyCustodyError) -> KeyCustody {
     let settings = try HostSettings(configuration.root)
+    try Backends.refuseUnknown(configuration.root)
+    let module = try CryptographyChoice.settle(settings.cryptography)
+    let environment = try environment.fitting(module.mode)
+    environment.logger.info("cryptography", metadata: ["module": "\(CryptographicModule(module))"])
+    guard audit == nil || settings.audit == nil else {
+      throw KeyCustodyError(
+        .invalidInput, .badConfigurationValue,
+        "The program gives a place for audit events, and so does 'audit.folder'.",
+        remedy: "Take 'audit' out of the configuration, or let the program give none.")
+    }
     let backends = try await Backends.open(configuration, plugins: plugins, environment: environment)
+    var log: AuditLog?
     do throws(KeyCustodyError) {
+      _ = try backends.keyProvider(settings.keyProvider)
+      log = try await settings.audit?.open(backends, environment)
+      let sink: any AuditSink = log ?? audit ?? LogAuditSink(logger: environment.logger)
       let identities = try await DirectoryIdentityProvider(
-        store: try backends.policyStore(settings.identityPolicyStore, for: "identity.policyStore"),
-        signer: try backends.keyProvider(settings.identityKeyProvider, for: "identity.keyProvider"),
-        issuer: "https://\(settings.domain)/directory", environment: environment)
+        store: try backends.policyStore(settings.identityPolicyStore),
+        signer: try backends.keyProvider(settings.identityKeyProvider),
+        issuer: settings.issuer, environment: environment, audit: sink)
       let custody = try KeyCustody(
-        settings: settings, backends: backends, identities: identities,
-        audit: audit ?? LogAuditSink(logger: environment.logger), environment: environment)
+        settings: settings, backends: backends, identities: identities, log: log, audit: sink,
+        environment: environment)
       custody.observeRevocations()
+      try await custody.watchSharedStores([settings.policyStore, settings.identityPolicyStore].map(\.name))
+      custody.reportDependents()
       try await custody.prepareServiceKeys(settings)
       return custody
     } catch {
+      await log?.close()
       await backends.close()
       throw error
     }
   }
 
+  deinit {
+    for watch in watches.withLock({ $0 }) { watch.close() }
+    leases.close()
+  }
+
   /// Clears every key from memory and closes the backends.
   public func close() async {
+    for watch in watches.withLock({ $0 }) { watch.close() }
     leases.close()
     await identities.close()
-    await Backends(keyProviders: keyProviders, policyStores: policyStores).close()
+    await auditLog?.close()
+    await Backends(
+      keyProviders: keyProviders, policyStores: policyStores, identityProviders: identityProviders
+    ).close()
   }
 
   // MARK: Resources
@@ -148,7 +212,7 @@ public final class KeyCustody: Sendable {
     // The identity first: without its resource nobody would find it again.
     if let identity = try await managedIdentity(of: record) { try await identities.delete(identity) }
     defer {
-      cache.withLock { $0.forget(id, isDeleted: true) }
+      cache.forget(id, isDeleted: true)
       leases.end(record.rootKeys.map(\.id))
     }
     _ = try await resources.remove(try Self.path(id))
@@ -168,39 +232,37 @@ public final class KeyCustody: Sendable {
 
   // MARK: Records
 
-  /// The records that this process remembers, each the newest it has seen.
-  private struct Cache {
-    private var entries: [ResourceID: RecordView<ResourceRecord>.Revised] = [:]
-    /// How many resources were deleted: what was read before a deletion is not remembered after it.
-    private(set) var deletions: UInt64 = 0
-
-    subscript(_ id: ResourceID) -> ResourceRecord? { entries[id]?.value }
-
-    /// Remembers a record unless a newer one is known, and answers with the newer.
-    mutating func remember(_ found: RecordView<ResourceRecord>.Revised, readAt deletions: UInt64) -> ResourceRecord {
-      let id = found.value.id
-      if let known = entries[id], known.revision >= found.revision { return known.value }
-      if deletions == self.deletions { entries[id] = found }
-      return found.value
-    }
-
-    mutating func forget(_ id: ResourceID, isDeleted: Bool = false) {
-      entries[id] = nil
-      if isDeleted { deletions += 1 }
-    }
-  }
-
   static func path(_ id: ResourceID) throws(KeyCustodyError) -> RecordKey { try RecordKey("resources/\(id.folded)") }
 
   func record(_ id: ResourceID, refresh: Bool = false) async throws(KeyCustodyError) -> ResourceRecord {
-    let (known, deletions) = cache.withLock { ($0[id], $0.deletions) }
-    if !refresh, let known { return known }
+    if !refresh, let known = cache[id] { return known }
+    let deletions = cache.deletions
     guard let found = try await resources.readRevised(try Self.path(id)) else { throw forgetUnknown(id) }
-    return cache.withLock { $0.remember(found, readAt: deletions) }
+    return remember(found, readAt: deletions)
+  }
+
+  /// Remembers what was read, and lets go of keys that new data is not sealed under any more.
+  func remember(
+    _ found: RecordView<ResourceRecord>.Revised, readAt deletions: UInt64
+  ) -> ResourceRecord {
+    let (record, isNews, retired) = cache.remember(found, readAt: deletions)
+    for key in retired {
+      guard sealings.isActive(key) else {
+        leases.end([key])
+        continue
+      }
+      // What is being sealed under it is found by whoever converts.
+      Task { [sealings, leases] in
+        await sealings.settle(key)
+        leases.end([key])
+      }
+    }
+    if isNews { resourceChanges.send(record.id) }
+    return record
   }
 
   private func forgetUnknown(_ id: ResourceID) -> KeyCustodyError {
-    cache.withLock { $0.forget(id) }
+    cache.forget(id)
     return KeyCustodyError(
       .notFound, .resourceUnknown, "There is no resource '\(id)'.", remedy: "Check the name, or create it first.")
   }
@@ -210,44 +272,14 @@ public final class KeyCustody: Sendable {
   func change(
     _ id: ResourceID, _ body: (inout ResourceRecord) throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) -> ResourceRecord {
-    let deletions = cache.withLock { $0.deletions }
+    let deletions = cache.deletions
     do throws(KeyCustodyError) {
       guard let written = try await resources.updateRevised(try Self.path(id), body) else { throw forgetUnknown(id) }
-      return cache.withLock { $0.remember(written, readAt: deletions) }
+      return remember(written, readAt: deletions)
     } catch {
       // It may have been written all the same: look before the next use.
-      cache.withLock { $0.forget(id) }
+      cache.forget(id)
       throw error
-    }
-  }
-
-  /// Whoever changes access tells here before the change is answered: leases concerned are checked again.
-  private func observeRevocations() {
-    vaults.observers.add { [weak self] change in
-      self?.recheck { kek, holder in
-        switch change {
-        case .policy(let vault, let principals): (try? kek.vault) == vault && principals.contains(holder)
-        case .key(let vault, let name): (try? kek.vault) == vault && kek.name == name
-        }
-      }
-    }
-    identities.observers.add { [weak self] event in
-      let concerned =
-        switch event {
-        case .disabled(let id), .enabled(let id), .deleted(let id): id
-        }
-      self?.recheck { _, holder in holder == concerned }
-    }
-  }
-
-  private func recheck(where concerns: (KeyURI, PrincipalID) -> Bool) {
-    let stale = leases.markStale(where: concerns)
-    guard !stale.isEmpty else { return }
-    // Perhaps nobody asks for these keys again: find out now whether they must be cleared.
-    Task { [weak self] in
-      for (key, resource) in stale {
-        _ = try? await ResourceKeys(custody: self, resource: resource).rootKey(key, layer: nil)
-      }
     }
   }
 }

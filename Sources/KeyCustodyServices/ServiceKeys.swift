@@ -1,5 +1,5 @@
 public import KeyCustody
-import KeyCustodyEnvelope
+public import KeyCustodyEnvelope
 import KeyCustodyVault
 
 /// The service's own KEKs: in a vault of its own that only its own principal can use (SEMANTICS E12).
@@ -21,7 +21,7 @@ extension KeyCustody {
     let vault = try VaultName(ServiceKeys.vaultName)
     if try await vaults.definition(vault) == nil {
       let definition = VaultDefinition(
-        name: vault, tenant: settings.tenant, region: settings.region, keyProvider: settings.keyProvider,
+        name: vault, tenant: settings.tenant, region: settings.region, keyProvider: settings.keyProvider.name,
         purgeProtection: true)
       do throws(KeyCustodyError) { try await vaults.create(definition) } catch {
         guard error.reason == .alreadyExists else { throw error }
@@ -32,7 +32,7 @@ extension KeyCustody {
     if try await !vaults.policy(of: vault).rules.contains(rule) { try await vaults.setRule(rule, in: vault) }
     let caller = try await principal(servicePrincipal)
     for layer in Layer.allCases {
-      let uri = vaults.uri(vault, try ServiceKeys.keyName(layer))
+      let uri = try serviceKey(layer)
       let context = CallContext(purpose: .administration, principal: servicePrincipal)
       do throws(KeyCustodyError) { _ = try await vaults.key(uri, as: caller, context: context) } catch {
         guard error.code == .notFound else { throw error }
@@ -58,11 +58,41 @@ extension KeyCustody {
       let provider = keyProviders[definition.keyProvider]
     else { throw KeyCustodyError(.fault, .internalFault, "The service's own vault is missing.") }
     for layer in Layer.allCases {
-      let uri = vaults.uri(vault, try ServiceKeys.keyName(layer))
+      let uri = try serviceKey(layer)
       for version in try await vaults.key(uri, as: caller, context: context).versions {
         try await provider.probe(version.version, context: context)
       }
     }
+  }
+
+  /// Makes a new version of the service's own KEKs, which root keys that are made from now on are wrapped under.
+  ///
+  /// ``ProtectedResource/rewrapServiceKeys()`` takes a resource's older root keys over to it (SEMANTICS E12).
+  ///
+  /// - Returns: the new versions' addresses.
+  @discardableResult
+  public func rotateServiceKeys() async throws(KeyCustodyError) -> [KeyURI] {
+    let caller = try await principal(servicePrincipal)
+    let context = CallContext(purpose: .administration, principal: servicePrincipal)
+    var made: [KeyURI] = []
+    for layer in Layer.allCases {
+      made.append(try await vaults.rotateKey(try serviceKey(layer), as: caller, context: context).uri)
+    }
+    return made
+  }
+
+  /// The newest version of the service's KEK for a layer.
+  func newestServiceKey(_ layer: Layer) async throws(KeyCustodyError) -> KeyURI {
+    let uri = try serviceKey(layer)
+    let key = try await vaults.key(
+      uri, as: try await principal(servicePrincipal),
+      context: CallContext(purpose: .administration, principal: servicePrincipal))
+    return uri.with(version: key.newest?.version)
+  }
+
+  /// The address of the service's KEK for a layer, without a version.
+  func serviceKey(_ layer: Layer) throws(KeyCustodyError) -> KeyURI {
+    vaults.uri(try VaultName(ServiceKeys.vaultName), try ServiceKeys.keyName(layer))
   }
 
   private func serviceKeyType(_ settings: HostSettings, _ vault: VaultName) async throws(KeyCustodyError) -> KeyType {
@@ -77,10 +107,9 @@ extension KeyCustody {
   func newServiceRootKey(
     _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int
   ) async throws(KeyCustodyError) -> RootKeyRecord {
-    let vault = try VaultName(ServiceKeys.vaultName)
-    return try await newRootKey(
-      resource, layer: layer, group: group, epoch: epoch, kek: vaults.uri(vault, try ServiceKeys.keyName(layer)),
-      holder: servicePrincipal, isCustomerManaged: false)
+    try await newRootKey(
+      resource, layer: layer, group: group, epoch: epoch, kek: try serviceKey(layer), holder: servicePrincipal,
+      isCustomerManaged: false)
   }
 
   /// A new root key under a KEK (its newest version unless the address names one), proven by a real unwrap.
@@ -102,14 +131,18 @@ extension KeyCustody {
     let caller = try await principal(holder)
     let context = context(of: resource, holder: holder)
     let key = try await vaults.key(kek, as: caller, context: context)
-    guard let version = kek.version ?? key.newest?.version,
-      let algorithm = try await vaults.capabilities(of: try kek.vault).preferredWrapAlgorithm(for: key.type)
-    else {
+    guard let version = kek.version.map({ wanted in key.versions.first { $0.version == wanted } }) ?? key.newest else {
       throw KeyCustodyError(
-        .unsupported, .notOffered, "The provider behind '\(kek)' can't unwrap with a key of type \(key.type).",
+        .notFound, .keyVersionUnknown, "There is no key '\(kek)'.", remedy: "Check the version in the key's address.")
+    }
+    let offered = try await vaults.capabilities(of: try kek.vault, protection: version.protection)
+    guard let algorithm = offered.preferredWrapAlgorithm(for: key.type(of: version)) else {
+      throw KeyCustodyError(
+        .unsupported, .notOffered,
+        "The provider behind '\(kek)' can't unwrap with a key of type \(key.type(of: version)).",
         remedy: "Use a key of a type that 'keycustody doctor' lists under 'unwrap'.")
     }
-    let full = kek.with(version: version)
+    let full = kek.with(version: version.version)
     let proof = try RootKey(material: material)
     let facts = KeyEnvelopeFacts(
       kid: full.description, algorithm: algorithm, resource: resource, layer: layer, group: group, epoch: epoch)
@@ -156,7 +189,7 @@ extension KeyCustody {
   private func proven(
     _ material: borrowing SecretBytes, _ record: RootKeyRecord, of resource: ResourceID
   ) throws(KeyCustodyError) -> RootKey {
-    let key = try RootKey(material: material)
+    let key = try RootKey(material: material, nonces: nonces)
     guard key.commitment.hexadecimal == record.commitment else {
       throw KeyCustodyError(
         .integrityFailure, .commitmentMismatch,
@@ -192,12 +225,28 @@ extension KeyCustody {
 }
 
 /// The root keys of one resource, by lease: what sealing and opening look keys up in.
-struct ResourceKeys: RootKeySource {
-  weak var custody: KeyCustody?
-  let resource: ResourceID
+public struct ResourceKeys: RootKeySource {
+  private weak var custody: KeyCustody?
+  /// Held apart: nearly every look-up ends here.
+  private let leases: LeaseTable
+  private let resource: ResourceID
 
-  func rootKey(_ id: RootKeyID, layer: Layer) async throws(KeyCustodyError) -> RootKey {
-    try await rootKey(id, layer: Optional(layer))
+  init(custody: KeyCustody, resource: ResourceID) {
+    self.custody = custody
+    leases = custody.leases
+    self.resource = resource
+  }
+
+  /// A root key of the resource with a living lease, asked for where there is none.
+  ///
+  /// - Throws: `integrityFailure` (`unknown-root-key`) when the resource has no such key in that layer; what stopped the
+  ///   lease, such as `denied`, `disabled` or `unavailable`.
+  public func rootKey(_ id: RootKeyID, layer: Layer) async throws(KeyCustodyError) -> RootKey {
+    if case .living(let key, let renew) = leases.find(id, of: resource, layer: layer) {
+      if renew { custody?.renewInBackground(id, of: resource) }
+      return key
+    }
+    return try await rootKey(id, layer: Optional(layer))
   }
 
   /// A key of this resource, and of no other, for use now.
@@ -229,19 +278,25 @@ extension KeyCustody {
         guard let key = record.rootKeys.first(where: { $0.id == id }) else { throw Self.unknownRootKey(resource) }
         return key
       },
-      unwrap: { (key) throws(KeyCustodyError) in try await self.unwrap(key, of: resource) })
+      unwrap: { (key) throws(KeyCustodyError) in try await self.unwrap(key, of: resource) },
+      renew: { [weak self] in
+        guard let self, case .living(_, renew: true) = leases.find(id) else { return }
+        renewInBackground(id, of: resource)
+      })
+  }
+
+  func renewInBackground(_ id: RootKeyID, of resource: ResourceID) {
+    Task { [weak self] in
+      guard let self else { return }
+      _ = try? await leases.acquire(id, of: resource, isRenewal: true, from: source(id, of: resource))
+    }
   }
 
   /// A living lease on a root key, asked for where there is none.
   func lease(_ key: RootKeyRecord, of record: ResourceRecord) async throws(KeyCustodyError) -> RootKey {
     switch leases.find(key.id) {
     case .living(let found, let renew):
-      if renew {
-        Task { [weak self] in
-          guard let self else { return }
-          _ = try? await leases.acquire(key.id, of: record.id, isRenewal: true, from: source(key.id, of: record.id))
-        }
-      }
+      if renew { renewInBackground(key.id, of: record.id) }
       return found
     case .none:
       do throws(KeyCustodyError) {

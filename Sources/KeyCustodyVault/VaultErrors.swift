@@ -15,6 +15,28 @@ extension KeyCustodyError.Reason {
   public static let keyUnknown = Self("key-unknown")
   /// Purge protection holds.
   public static let purgeProtected = Self("purge-protected")
+  /// The version's allowed operations leave this one out.
+  public static let keyOperationForbidden = Self("key-operation-forbidden")
+  /// An allowed operation that no key of that type and role can do.
+  public static let keyOperationImpossible = Self("key-operation-impossible")
+  /// The name belongs to something deleted that can be recovered.
+  public static let deletedButRecoverable = Self("deleted-but-recoverable")
+  /// The address from which the call came is not let in.
+  public static let networkRefused = Self("network-refused")
+  /// The name of a request that stood for another change.
+  public static let requestReused = Self("request-reused")
+  /// Too many tags, or too long ones.
+  public static let badTags = Self("bad-tags")
+  /// A rotation policy that contradicts itself.
+  public static let badRotationPolicy = Self("bad-rotation-policy")
+  /// The only version of a key.
+  public static let lastVersion = Self("last-version")
+  /// No such secret.
+  public static let secretUnknown = Self("secret-unknown")
+  /// The secret's version is switched off.
+  public static let secretDisabled = Self("secret-disabled")
+  /// The secret is soft-deleted.
+  public static let secretDeleted = Self("secret-deleted")
   /// A switch that can't be turned back.
   public static let irreversible = Self("irreversible")
 }
@@ -31,12 +53,31 @@ enum VaultErrors {
       remedy: "Check the name and the version, or create the key.")
   }
 
-  static func denied(_ caller: PrincipalID, _ permission: KeyPermission, _ target: String, rule: String)
-    -> KeyCustodyError
-  {
+  static func denied(
+    _ caller: String, _ permission: Permission, _ target: String, rule: String, _ context: CallContext
+  ) -> KeyCustodyError {
+    if rule == "network" {
+      return KeyCustodyError(
+        .denied, .networkRefused,
+        "'\(target)' can't be reached from '\(context.clientAddress ?? "this process")': the vault's network rules.",
+        remedy: "The vault's administrator can add the address to them, or let trusted services bypass them.")
+    }
+    return KeyCustodyError(
+      .denied, .accessDenied, "'\(caller)' may not '\(permission)' on '\(target)' (decided by '\(rule)').",
+      remedy: "The vault's administrator can grant the permission '\(permission)' to '\(caller)'.")
+  }
+
+  static func forbidden(_ use: KeyUse, _ uri: KeyURI) -> KeyCustodyError {
     KeyCustodyError(
-      .denied, .accessDenied, "'\(caller)' may not '\(permission.rawValue)' on '\(target)' (decided by '\(rule)').",
-      remedy: "The vault's administrator can grant the permission '\(permission.rawValue)' to '\(caller)'.")
+      .denied, .keyOperationForbidden, "Operation '\(use.rawValue)' is not permitted on the key '\(uri)'.",
+      remedy: "The key's owner can add it to the version's allowed operations, where its type can do it.")
+  }
+
+  static func recoverable(_ address: String, until moment: Timestamp) -> KeyCustodyError {
+    KeyCustodyError(
+      .invalidInput, .deletedButRecoverable,
+      "'\(address)' is deleted and can be recovered until \(moment.seconds) (seconds since 1970): its name is taken.",
+      remedy: "Use another name, or recover it; or purge it, where the vault allows that.")
   }
 
   static func disabled(_ uri: KeyURI) -> KeyCustodyError {
@@ -53,20 +94,26 @@ enum VaultErrors {
 
   static func exists(_ uri: KeyURI) -> KeyCustodyError {
     KeyCustodyError(
-      .invalidInput, .alreadyExists, "The key '\(uri)' exists already, perhaps deleted and recoverable.",
-      remedy: "Use another name, or rotate or recover the key.")
+      .invalidInput, .alreadyExists, "The key '\(uri)' exists already.",
+      remedy: "Use another name, or rotate the key.")
   }
 
-  static func otherType(_ uri: KeyURI, _ key: KeyRecord) -> KeyCustodyError {
+  static func notBackupable(_ uri: KeyURI) -> KeyCustodyError {
     KeyCustodyError(
-      .invalidInput, .wrongKeyType, "The key '\(uri)' is a \(key.role.rawValue) key of type \(key.type).",
-      remedy: "Bring in a version of the same type and role, or use another name.")
+      .invalidInput, .wrongKeyType, "The versions of the key '\(uri)' are made so that they can't be backed up.",
+      remedy: "Leave 'exportable' out, or use another name.")
   }
 
   static func purging(_ uri: KeyURI) -> KeyCustodyError {
     KeyCustodyError(
       .disabled, .keyDeleted, "The key '\(uri)' is being purged and can't be brought back.",
       remedy: "Purge it again, which finishes the work; then the name is free.")
+  }
+
+  static func lastVersion(_ uri: KeyURI) -> KeyCustodyError {
+    KeyCustodyError(
+      .invalidInput, .lastVersion, "'\(uri)' is the only version of its key.",
+      remedy: "Delete the key itself, or rotate it first.")
   }
 
   static func purgeProtected(until moment: Timestamp) -> KeyCustodyError {

@@ -1,187 +1,181 @@
 public import KeyCustody
 
 extension Vaults {
+  /// What becomes of a creation whose name is taken by a key that is there.
+  public enum OnExisting: Sendable {
+    /// It is refused.
+    case refuse
+    /// The key gets a new version, of whatever type, as on the Key Vault wire.
+    case addVersion
+  }
+
   /// Makes a key with its first version.
   ///
-  /// - Throws: `denied`; `invalidInput` (`already-exists`, also while a soft-deleted key blocks the name).
+  /// - Parameter isBackupable: whether the key can be backed up; such a key is extractable in a token's terms.
+  /// - Throws: `denied`; `invalidInput` (`already-exists`; `deleted-but-recoverable` while a soft-deleted key blocks the
+  ///   name; `key-operation-impossible`, `bad-tags`); `unsupported` for a type, or a backup, that the vault's provider
+  ///   does not offer.
+  @discardableResult
   public func createKey(
-    _ uri: KeyURI, type: KeyType, role: KeyRole, as caller: Principal, context: CallContext
-  ) async throws(KeyCustodyError) -> KeyURI {
-    try await perform(.create, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
-      let planned = try self.plan(.making)
-      let request = GenerateKeyRequest(version: planned.version, type: type, role: role, label: uri.name.spelling)
-      try request.validate()
-      try admission.provider.capabilities.require(.generate(type))
-      let empty = KeyRecord(name: uri.name, type: type, role: role, allVersions: [], deletion: nil)
-      let version = try await self.enter(planned, of: empty, at: uri, admission, context)
-      let made = try await self.make(version, of: empty, at: uri, .generated, admission, context)
-      return (made, made)
+    _ uri: KeyURI, type: KeyType, role: KeyRole, attributes: KeyAttributes = KeyAttributes(),
+    protection: KeyProtection = .software, isBackupable: Bool = false, onExisting: OnExisting = .refuse,
+    as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> KeyBundle {
+    try await change(.create, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
+      if let made = try await self.made(uri, admission) { return made }
+      var planned = try self.plan(.making, attributes, admission)
+      planned.storedProtection = protection.stored
+      let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
+      try admission.provider(of: planned).capabilities.require(.generate(type))
+      if onExisting == .addVersion, let (entered, key) = try await self.add(planned, to: uri, like: empty) {
+        return try await self.make(entered, of: key, at: uri, .generated, admission, context)
+      }
+      var version = try await self.enter(planned, of: empty, at: uri, admission, context)
+      version.set(attributes, at: self.environment.time.now())
+      return try await self.make(version, of: empty, at: uri, .generated, admission, context)
     }
   }
 
   /// Makes a new version of a key, which becomes the newest.
   ///
-  /// Older versions stay as they are.
+  /// Older versions stay as they are. The new one has the allowed operations and tags of the newest before, and expires
+  /// when the rotation policy says so.
   ///
   /// - Throws: `denied`, `notFound`, `disabled` (soft-deleted).
+  @discardableResult
   public func rotateKey(
     _ uri: KeyURI, as caller: Principal, context: CallContext
-  ) async throws(KeyCustodyError) -> KeyURI {
-    try await perform(.rotate, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
-      let planned = try self.plan(.making)
-      _ = try await self.living(uri)
-      let key = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
-        if let deletion = record.deletion { throw VaultErrors.deleted(uri, until: deletion.scheduledPurge) }
-        record.allVersions.append(planned)
-      }
-      guard let key else { throw VaultErrors.keyUnknown(uri) }
-      let made = try await self.make(planned, of: key, at: uri, .generated, admission, context)
-      return (made, made)
+  ) async throws(KeyCustodyError) -> KeyBundle {
+    try await change(.rotate, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
+      try await self.rotate(uri, admission, context)
     }
   }
 
   /// Brings in a key from outside: PKCS#8 DER for RSA and EC, the bare bytes for AES.
   ///
+  /// Where the name is taken by a key, it gets a new version.
+  ///
   /// - Throws: `denied`, `invalidInput`, `unsupported`.
+  @discardableResult
   public func importKey(
-    _ material: borrowing SecretBytes, to uri: KeyURI, type: KeyType, role: KeyRole, as caller: Principal,
-    context: CallContext
-  ) async throws(KeyCustodyError) -> KeyURI {
+    _ material: borrowing SecretBytes, to uri: KeyURI, type: KeyType, role: KeyRole,
+    attributes: KeyAttributes = KeyAttributes(), protection: KeyProtection = .software, isBackupable: Bool = false,
+    as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> KeyBundle {
     let copy = SharedSecret(material)
-    return try await perform(.import, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
-      let planned = try self.plan(.importing)
-      let request = GenerateKeyRequest(version: planned.version, type: type, role: role, label: uri.name.spelling)
-      try request.validate()
-      try admission.provider.capabilities.require(.importing(type))
-      let empty = KeyRecord(name: uri.name, type: type, role: role, allVersions: [], deletion: nil)
-      let found = try await self.keys.read(try Self.path(uri))
-      if let found, found.deletion == nil, !found.versions.isEmpty {
-        let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
-          guard record.deletion == nil else { throw VaultErrors.exists(uri) }
-          guard record.type == type, record.role == role else { throw VaultErrors.otherType(uri, record) }
-          record.allVersions.append(planned)
-        }
-        guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
-      } else {
-        _ = try await self.enter(planned, of: empty, at: uri, admission, context)
+    return try await change(.import, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
+      if let made = try await self.made(uri, admission) { return made }
+      var planned = try self.plan(.importing, attributes, admission)
+      planned.storedProtection = protection.stored
+      let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
+      try admission.provider(of: planned).capabilities.require(.importing(type))
+      if let (entered, key) = try await self.add(planned, to: uri, like: empty) {
+        return try await self.make(entered, of: key, at: uri, .imported(copy), admission, context)
       }
-      let made = try await self.make(planned, of: empty, at: uri, .imported(copy), admission, context)
-      return (made, made)
-    }
-  }
-
-  /// A key with its versions.
-  public func key(
-    _ uri: KeyURI, as caller: Principal, context: CallContext
-  ) async throws(KeyCustodyError) -> KeyRecord {
-    try await perform(.get, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      let record = try await self.living(uri)
-      guard uri.version.map({ wanted in record.versions.contains { $0.version == wanted } }) ?? true else {
-        throw VaultErrors.keyUnknown(uri)
-      }
-      return (record, uri)
-    }
-  }
-
-  /// The keys of a vault, soft-deleted ones included.
-  public func keys(
-    in vault: VaultName, as caller: Principal, context: CallContext
-  ) async throws(KeyCustodyError) -> [KeyRecord] {
-    let any = uri(vault, try KeyName("any"))
-    return try await perform(.list, on: any, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      let all = try await self.keys.all(prefix: "vaults/\(vault.folded)/keys/").map(\.value)
-      // Without those whose making was cut off before the first version: there is nothing of them yet.
-      return (all.filter { !$0.versions.isEmpty || $0.deletion != nil }, any)
+      _ = try await self.enter(planned, of: empty, at: uri, admission, context)
+      return try await self.make(planned, of: empty, at: uri, .imported(copy), admission, context)
     }
   }
 
   /// Changes the attributes of a version (without one in the address: of the newest).
+  @discardableResult
+  public func updateKey(
+    _ uri: KeyURI, _ attributes: KeyAttributes, as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> KeyBundle {
+    try await change(.update, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
+      _ = try await self.living(uri)
+      let now = self.environment.time.now()
+      defer { self.tell(uri) }
+      var changed: KeyVersionRecord?
+      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+        if let deletion = record.deletion { throw VaultErrors.deleted(uri, until: deletion.scheduledPurge) }
+        guard let wanted = uri.version ?? record.newest?.version,
+          let index = record.allVersions.firstIndex(where: { $0.version == wanted && $0.isLiving })
+        else { throw VaultErrors.keyUnknown(uri) }
+        let version = record.allVersions[index]
+        try attributes.validate(record.type(of: version), record.role(of: version))
+        record.allVersions[index].set(attributes, at: now)
+        changed = record.allVersions[index]
+      }
+      guard let updated, let changed else { throw VaultErrors.keyUnknown(uri) }
+      return (self.bundle(updated, changed, in: admission.vault), uri)
+    }
+  }
+
+  /// Changes the attributes of a version, the commonest ones.
+  @discardableResult
   public func updateKey(
     _ uri: KeyURI, isEnabled: Bool? = nil, notBefore: Timestamp? = nil, expires: Timestamp? = nil,
     as caller: Principal, context: CallContext
-  ) async throws(KeyCustodyError) {
-    try await perform(.update, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      _ = try await self.living(uri)
-      let now = self.environment.time.now()
-      defer { self.tell(uri) }
-      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
-        guard let wanted = uri.version ?? record.newest?.version,
-          let index = record.allVersions.firstIndex(where: { $0.version == wanted && $0.stage == .ready })
-        else { throw VaultErrors.keyUnknown(uri) }
-        if let isEnabled { record.allVersions[index].isEnabled = isEnabled }
-        if let notBefore { record.allVersions[index].notBefore = notBefore }
-        if let expires { record.allVersions[index].expires = expires }
-        record.allVersions[index].updated = now
-      }
-      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
-      return ((), uri)
-    }
+  ) async throws(KeyCustodyError) -> KeyBundle {
+    try await updateKey(
+      uri, KeyAttributes(isEnabled: isEnabled, notBefore: notBefore, expires: expires), as: caller, context: context)
   }
 
-  /// Soft-deletes a key with all its versions: kept for the vault's retention, its name blocked.
-  @discardableResult
-  public func deleteKey(
-    _ uri: KeyURI, as caller: Principal, context: CallContext
-  ) async throws(KeyCustodyError) -> KeyRecord.Deletion {
-    try await perform(.delete, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
-      _ = try await self.living(uri)
-      let now = self.environment.time.now()
-      let deletion = KeyRecord.Deletion(
-        deleted: now, scheduledPurge: now + .seconds(86_400 * admission.vault.softDeleteDays))
-      // Told whatever comes of it: of a lost answer nobody knows.
-      defer { self.tell(uri) }
-      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
-        if let earlier = record.deletion { throw VaultErrors.deleted(uri, until: earlier.scheduledPurge) }
-        record.deletion = deletion
-      }
-      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
-      return (deletion, uri)
+  /// Adds a version to the key, and makes it.
+  func rotate(
+    _ uri: KeyURI, _ admission: Admission, _ context: CallContext
+  ) async throws(KeyCustodyError) -> (KeyBundle, KeyURI) {
+    if let made = try await made(uri, admission) { return made }
+    _ = try await living(uri)
+    var planned = try plan(.making, KeyAttributes(), admission)
+    let key = try await keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+      if let deletion = record.deletion { throw VaultErrors.deleted(uri, until: deletion.scheduledPurge) }
+      planned.chosenOperations = record.newest?.chosenOperations
+      planned.storedTags = record.newest?.storedTags
+      planned.storedProtection = record.newest?.storedProtection
+      planned = record.entry(planned, record.type, record.role)
+      planned.expires = record.rotationPolicy?.expiryTime.map { $0.after(planned.created) }
+      guard !record.allVersions.contains(where: { $0.version == planned.version }) else { return }
+      record.allVersions.append(planned)
     }
+    guard let key else { throw VaultErrors.keyUnknown(uri) }
+    return try await make(planned, of: key, at: uri, .generated, admission, context)
   }
 
-  /// Brings a soft-deleted key back, with all its versions.
-  public func recoverKey(_ uri: KeyURI, as caller: Principal, context: CallContext) async throws(KeyCustodyError) {
-    try await perform(.recover, on: uri, as: caller, context: context) { (_) throws(KeyCustodyError) in
-      defer { self.tell(uri) }
-      let updated = try await self.keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
-        guard record.deletion != nil else { throw VaultErrors.keyUnknown(uri) }
-        guard !record.allVersions.contains(where: { $0.stage == .destroying }) else { throw VaultErrors.purging(uri) }
-        record.deletion = nil
-      }
-      guard updated != nil else { throw VaultErrors.keyUnknown(uri) }
-      return ((), uri)
-    }
+  /// What a key is before it has versions, if the provider and the type allow what is asked.
+  private func empty(
+    _ uri: KeyURI, _ type: KeyType, _ role: KeyRole, _ attributes: KeyAttributes, _ isBackupable: Bool,
+    _ planned: KeyVersionRecord, _ admission: Admission
+  ) throws(KeyCustodyError) -> KeyRecord {
+    try GenerateKeyRequest(version: planned.version, type: type, role: role).validate()
+    try attributes.validate(type, role)
+    if isBackupable { try admission.provider(of: planned).capabilities.require(.backup) }
+    return KeyRecord(
+      name: uri.name, firstType: type, firstRole: role, allVersions: [], deletion: nil,
+      canBeBackedUp: isBackupable ? true : nil)
   }
 
-  /// Destroys a soft-deleted key for good.
+  /// Enters another version of a key that is there.
   ///
-  /// - Throws: `denied` (`purge-protected`) while purge protection holds and the retention has not run out.
-  public func purgeKey(_ uri: KeyURI, as caller: Principal, context: CallContext) async throws(KeyCustodyError) {
-    try await perform(.purge, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
-      let path = try Self.path(uri)
-      let now = self.environment.time.now()
-      defer { self.tell(uri) }
-      // Judged on the very record that is marked: a key that is recovered meanwhile is left alone.
-      let intended = try await self.keys.update(path) { (record) throws(KeyCustodyError) in
-        guard let deletion = record.deletion else { throw VaultErrors.keyUnknown(uri) }
-        guard !admission.vault.purgeProtection || deletion.scheduledPurge <= now else {
-          throw VaultErrors.purgeProtected(until: deletion.scheduledPurge)
-        }
-        for index in record.allVersions.indices { record.allVersions[index].stage = .destroying }
+  /// - Returns: the version as it is entered, and its key; `nil` when there is no such key, or none of its versions was
+  ///   ever made.
+  private func add(
+    _ planned: KeyVersionRecord, to uri: KeyURI, like key: KeyRecord
+  ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyRecord)? {
+    var entered: KeyVersionRecord?
+    let written = try await keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+      entered = nil
+      guard record.deletion == nil, record.allVersions.contains(where: { $0.stage == .ready }) else { return }
+      guard record.isBackupable || !key.isBackupable else { throw VaultErrors.notBackupable(uri) }
+      if let found = record.allVersions.first(where: { $0.version == planned.version }) {
+        entered = found
+      } else {
+        let entry = record.entry(planned, key.firstType, key.firstRole)
+        record.allVersions.append(entry)
+        entered = entry
       }
-      guard let intended else { throw VaultErrors.keyUnknown(uri) }
-      for version in intended.allVersions { try await self.destroy(version, admission, context) }
-      _ = try await self.keys.remove(path)
-      return ((), uri)
     }
+    guard let written, let entered else { return nil }
+    return (entered, written)
   }
 
   /// The key, if it is there and not deleted.
   func living(_ uri: KeyURI) async throws(KeyCustodyError) -> KeyRecord {
-    guard let record = try await keys.read(try Self.path(uri)), !record.versions.isEmpty else {
-      throw VaultErrors.keyUnknown(uri)
-    }
+    guard let record = try await keys.read(try Self.path(uri)) else { throw VaultErrors.keyUnknown(uri) }
+    // First: while it is purged it is deleted, though none of its versions is left.
     if let deletion = record.deletion { throw VaultErrors.deleted(uri, until: deletion.scheduledPurge) }
+    guard record.allVersions.contains(where: \.isLiving) else { throw VaultErrors.keyUnknown(uri) }
     return record
   }
 }

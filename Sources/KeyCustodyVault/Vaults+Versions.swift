@@ -12,11 +12,25 @@ extension Vaults {
   }
 
   /// A version that is meant to be made.
-  func plan(_ stage: KeyVersionRecord.Stage) throws(KeyCustodyError) -> KeyVersionRecord {
+  func plan(
+    _ stage: KeyVersionRecord.Stage, _ attributes: KeyAttributes, _ admission: Admission
+  ) throws(KeyCustodyError) -> KeyVersionRecord {
     let now = environment.time.now()
-    return KeyVersionRecord(
-      version: try KeyVersionID(random: environment.random), isEnabled: true, created: now, updated: now,
-      publicKey: "", stage: stage)
+    let fresh = try KeyVersionID(random: environment.random)
+    var planned = KeyVersionRecord(
+      version: admission.version ?? fresh, isEnabled: true, created: now,
+      updated: now, publicKey: "", stage: stage)
+    planned.set(attributes, at: now)
+    return planned
+  }
+
+  /// The version that an earlier attempt at the same request made.
+  func made(_ uri: KeyURI, _ admission: Admission) async throws(KeyCustodyError) -> (KeyBundle, KeyURI)? {
+    guard let wanted = admission.version, let record = try await keys.read(try Self.path(uri)),
+      record.deletion == nil, let version = record.versions.first(where: { $0.version == wanted })
+    else { return nil }
+    let bundle = bundle(record, version, in: admission.vault)
+    return (bundle, bundle.uri)
   }
 
   /// Enters the first version of a new key, and answers which is to be made.
@@ -30,10 +44,13 @@ extension Vaults {
     var fresh = key
     fresh.allVersions = [planned]
     if try await keys.create(path, fresh) { return planned }
-    guard let found = try await keys.read(path), found.versions.isEmpty, found.deletion == nil else {
-      throw VaultErrors.exists(uri)
+    guard let found = try await keys.read(path) else { throw VaultErrors.changedMeanwhile(uri) }
+    if let deletion = found.deletion {
+      throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
     }
+    guard found.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
     if planned.stage == .making, found.type == key.type, found.role == key.role,
+      found.isBackupable == key.isBackupable,
       let version = found.allVersions.last(where: { $0.stage == .making })
     {
       return version
@@ -54,13 +71,14 @@ extension Vaults {
   func make(
     _ planned: KeyVersionRecord, of key: KeyRecord, at uri: KeyURI, _ material: Material, _ admission: Admission,
     _ context: CallContext
-  ) async throws(KeyCustodyError) -> KeyURI {
+  ) async throws(KeyCustodyError) -> (KeyBundle, KeyURI) {
     let path = try Self.path(uri)
     let request = GenerateKeyRequest(
-      version: planned.version, type: key.type, role: key.role, label: uri.name.spelling)
+      version: planned.version, type: key.type(of: planned), role: key.role(of: planned), label: uri.name.spelling,
+      backupable: key.isBackupable)
     let description: KeyDescription
     do throws(KeyCustodyError) {
-      description = try await make(request, material, admission, context)
+      description = try await make(request, material, by: try admission.provider(of: planned), admission, context)
     } catch {
       // After a lost answer the key may be there: the record keeps naming it.
       if error.code != .timeout && error.code != .fault {
@@ -68,42 +86,56 @@ extension Vaults {
           record.allVersions.removeAll { $0.version == planned.version && $0.stage == planned.stage }
         }
       }
-      throw error
+      // Made by somebody else, and purged before it was looked at.
+      throw error.code == .notFound ? VaultErrors.changedMeanwhile(uri) : error
     }
     var isWanted = false
-    let updated = try await keys.update(path) { (record) throws(KeyCustodyError) in
+    let written = try await keys.update(path) { (record) throws(KeyCustodyError) in
       isWanted = false
       guard let index = record.allVersions.firstIndex(where: { $0.version == planned.version }),
         record.allVersions[index].stage != .destroying
       else { return }
       isWanted = true
-      guard record.allVersions[index].stage == planned.stage else { throw VaultErrors.exists(uri) }
-      var ready = record.allVersions.remove(at: index)
+      guard record.allVersions[index].stage == planned.stage else {
+        // Made ready by another attempt at the same request, or by somebody who made the same key.
+        if admission.version == planned.version { return }
+        throw VaultErrors.exists(uri)
+      }
+      record.allVersions.remove(at: index)
+      var ready = planned
       ready.stage = .ready
       ready.publicKey = (description.publicKey ?? []).base64URL
       record.allVersions.append(ready)
     }
-    guard updated != nil, isWanted else {
+    guard let written, isWanted else {
       try await destroy(planned, admission, context)
-      throw updated == nil ? VaultErrors.keyUnknown(uri) : VaultErrors.changedMeanwhile(uri)
+      throw written == nil ? VaultErrors.keyUnknown(uri) : VaultErrors.changedMeanwhile(uri)
     }
     tell(uri)
-    return uri.with(version: planned.version)
+    let ready = written.allVersions.first { $0.version == planned.version } ?? planned
+    let bundle = bundle(written, ready, in: admission.vault)
+    return (bundle, bundle.uri)
   }
 
   private func make(
-    _ request: GenerateKeyRequest, _ material: Material, _ admission: Admission, _ context: CallContext
+    _ request: GenerateKeyRequest, _ material: Material, by provider: any KeyProvider, _ admission: Admission,
+    _ context: CallContext
   ) async throws(KeyCustodyError) -> KeyDescription {
     switch material {
     case .imported(let secret):
-      return try await admission.provider.importKey(secret.bytes, as: request, context: context)
+      do throws(KeyCustodyError) {
+        return try await provider.importKey(secret.bytes, as: request, context: context)
+      } catch {
+        guard error.reason == .alreadyExists, admission.version == request.version else { throw error }
+        return try await provider.describe(request.version, context: context)
+      }
     case .generated:
       do throws(KeyCustodyError) {
-        return try await admission.provider.generate(request, context: context)
+        return try await provider.generate(request, context: context)
       } catch {
         // Made by an attempt whose answer was lost, or by somebody who makes the same key at this moment.
         guard error.reason == .alreadyExists else { throw error }
-        return try await admission.provider.describe(request.version, context: context)
+        return try await provider.describe(request.version, context: context)
       }
     }
   }
@@ -113,7 +145,7 @@ extension Vaults {
     _ version: KeyVersionRecord, _ admission: Admission, _ context: CallContext
   ) async throws(KeyCustodyError) {
     do throws(KeyCustodyError) {
-      try await admission.provider.destroy(version.version, context: context)
+      try await admission.provider(of: version).destroy(version.version, context: context)
     } catch {
       guard error.code == .notFound else { throw error }
     }

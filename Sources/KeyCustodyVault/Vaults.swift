@@ -3,8 +3,8 @@ import Synchronization
 
 /// The vaults of a deployment: identity → policy → key lifecycle → provider → audit → answer.
 ///
-/// Management of vaults themselves (making them, their rules) is for the host program and takes no caller; everything
-/// on keys takes an authenticated ``Principal`` and is decided by the vault's rules.
+/// Management of vaults themselves (making them, their rules) is for the host program, which says for whom it acts
+/// (``Administrator``); everything on keys takes an authenticated ``Principal`` and is decided by the vault's rules.
 public final class Vaults: Sendable {
   /// Told of a change before the call that made it is answered.
   public let observers = Observers<VaultChange>()
@@ -13,9 +13,15 @@ public final class Vaults: Sendable {
   let records: RecordView<VaultRecord>
   let policies: RecordView<AccessPolicy>
   let keys: RecordView<KeyRecord>
+  let internalKeys: RecordView<InternalKeyRecord>
+  let secrets: RecordView<SecretRecord>
+  let secretValues: RecordView<SealedValue>
   let providers: [String: any KeyProvider]
+  let dependents = Mutex<[DependentSource]>([])
   let audit: any AuditSink
   let environment: RuntimeEnvironment
+  let observed: ObservedTime
+  let requests: RequestLedger
   private let changes = Mutex<UInt64>(0)
 
   /// Vaults whose records are in `store` and whose keys are in `providers`, by their names in the configuration.
@@ -26,10 +32,15 @@ public final class Vaults: Sendable {
     records = RecordView(store)
     policies = RecordView(store)
     keys = RecordView(store)
+    internalKeys = RecordView(store)
+    secrets = RecordView(store)
+    secretValues = RecordView(store)
     self.providers = providers
     self.domain = domain
     self.audit = audit
     self.environment = environment
+    observed = ObservedTime(store: store, time: environment.time)
+    requests = RequestLedger(store: store, environment: environment)
   }
 
   /// Grows with every change that may have taken away access.
@@ -45,24 +56,6 @@ public final class Vaults: Sendable {
 
   // MARK: Vaults
 
-  /// Makes a vault without any rules: nobody may do anything yet.
-  ///
-  /// - Throws: `invalidInput` (`already-exists`, `wrong-size`, `bad-configuration-value`).
-  public func create(_ definition: VaultDefinition) async throws(KeyCustodyError) {
-    guard (7...90).contains(definition.softDeleteDays) else {
-      throw KeyCustodyError(.invalidInput, .wrongSize, "A deleted key is kept for 7 to 90 days.")
-    }
-    guard let provider = providers[definition.keyProvider] else {
-      throw KeyCustodyError(
-        .invalidInput, .badConfigurationValue, "There is no key provider '\(definition.keyProvider)'.",
-        remedy: "Use one of: \(providers.keys.sorted().joined(separator: ", ")).")
-    }
-    let record = VaultRecord(definition: definition, provider: provider.identity, created: environment.time.now())
-    guard try await records.create(try Self.path(definition.name, "definition"), record) else {
-      throw KeyCustodyError(.invalidInput, .alreadyExists, "The vault '\(definition.name)' exists already.")
-    }
-  }
-
   /// A vault's definition; `nil` when there is none.
   public func definition(_ name: VaultName) async throws(KeyCustodyError) -> VaultDefinition? {
     try await records.read(try Self.path(name, "definition"))?.definition
@@ -72,66 +65,18 @@ public final class Vaults: Sendable {
   public func definitions() async throws(KeyCustodyError) -> [VaultDefinition] {
     var found: [VaultDefinition] = []
     var last: RecordKey?
-    while true {
-      let page = try await records.store.list(prefix: "vaults/", after: last, limit: PolicyStoreLimits.pageSize)
-      for name in page where name.key.description.hasSuffix("/definition") {
-        if let record = try await records.read(name.key) { found.append(record.definition) }
-      }
-      last = page.last?.key
-      if page.count < PolicyStoreLimits.pageSize { return found }
+    // From one vault to the next, past all that lies in it: "~" comes after every other character of a name.
+    while let record = try await records.store.list(prefix: "vaults/", after: last, limit: 1).first {
+      let folder = record.key.description.split(separator: "/").prefix(2).joined(separator: "/")
+      if let vault = try await records.read(try RecordKey("\(folder)/definition")) { found.append(vault.definition) }
+      last = try RecordKey("\(folder)/~")
     }
-  }
-
-  /// Turns purge protection on, for good.
-  public func enablePurgeProtection(_ name: VaultName) async throws(KeyCustodyError) {
-    guard try await records.update(try Self.path(name, "definition"), { $0.definition.purgeProtection = true }) != nil
-    else { throw VaultErrors.vaultUnknown(name) }
-  }
-
-  /// Sets the rule of that name, replacing an earlier one.
-  public func setRule(_ rule: AccessRule, in vault: VaultName) async throws(KeyCustodyError) {
-    _ = try await required(vault)
-    let path = try Self.path(vault, "policy")
-    // Told whatever comes of it: of a lost answer nobody knows.
-    var concerned: Set = [rule.principal]
-    defer { tell(.policy(vault, concerned)) }
-    _ = try await policies.create(path, AccessPolicy())
-    try await policies.update(path) { policy in
-      concerned.formUnion(policy.rules.filter { $0.name == rule.name }.map(\.principal))
-      policy.rules.removeAll { $0.name == rule.name }
-      policy.rules.append(rule)
-    }
-  }
-
-  /// Removes the rule of that name; acts at once.
-  public func removeRule(_ name: String, in vault: VaultName) async throws(KeyCustodyError) {
-    _ = try await required(vault)
-    var concerned: Set<PrincipalID> = []
-    defer { tell(.policy(vault, concerned)) }
-    try await policies.update(try Self.path(vault, "policy")) { policy in
-      concerned.formUnion(policy.rules.filter { $0.name == name }.map(\.principal))
-      policy.rules.removeAll { $0.name == name }
-    }
-  }
-
-  /// The rules of a vault.
-  public func policy(of vault: VaultName) async throws(KeyCustodyError) -> AccessPolicy {
-    _ = try await required(vault)
-    return try await policies.read(try Self.path(vault, "policy")) ?? AccessPolicy()
+    return found
   }
 
   /// The address of a key.
   public func uri(_ vault: VaultName, _ key: KeyName, version: KeyVersionID? = nil) -> KeyURI {
     KeyURI(authority: "\(vault.folded).\(domain)", name: key, version: version)
-  }
-
-  // MARK: The way of every operation on keys
-
-  /// What an operation works on, once it is allowed.
-  struct Admission {
-    var vault: VaultDefinition
-    var provider: any KeyProvider
-    var rule: String
   }
 
   func required(_ name: VaultName) async throws(KeyCustodyError) -> VaultRecord {
@@ -141,58 +86,28 @@ public final class Vaults: Sendable {
     return record
   }
 
-  /// The provider of a vault, provided it is the backend the vault was made on.
-  func provider(of record: VaultRecord) throws(KeyCustodyError) -> any KeyProvider {
-    guard let provider = providers[record.definition.keyProvider], provider.identity == record.provider else {
-      let found = providers[record.definition.keyProvider].map { "is '\($0.identity)'" } ?? "is missing"
+  /// The provider of a vault's keys of that protection, provided it is the backend the vault was made on.
+  func provider(
+    of record: VaultRecord, _ protection: KeyProtection = .software
+  ) throws(KeyCustodyError) -> any KeyProvider {
+    let (name, expected) =
+      switch protection {
+      case .software: (Optional(record.definition.keyProvider), Optional(record.provider))
+      case .hsm: (record.definition.hsmKeyProvider, record.hsmProvider)
+      }
+    guard let name, let expected else {
+      throw KeyCustodyError(
+        .unsupported, .notOffered, "The vault '\(record.definition.name)' has no HSM-protected keys.",
+        remedy: "Use a software-protected type, or a vault that was made with an HSM key provider.")
+    }
+    guard let provider = providers[name], provider.identity == expected else {
+      let found = providers[name].map { "is '\($0.identity)'" } ?? "is missing"
       throw KeyCustodyError(
         .unavailable, .backendMismatch,
-        "The vault '\(record.definition.name)' has its keys in '\(record.provider)', but the key provider "
-          + "'\(record.definition.keyProvider)' \(found).",
-        remedy: "Point keyProviders.\(record.definition.keyProvider) at the backend that holds the keys.")
+        "The vault '\(record.definition.name)' has keys in '\(expected)', but the key provider '\(name)' \(found).",
+        remedy: "Point keyProviders.\(name) at the backend that holds the keys.")
     }
     return provider
-  }
-
-  /// Lets `body` happen if the rules allow it, and answers only when what happened is in the audit log.
-  func perform<Result>(
-    _ permission: KeyPermission, on uri: KeyURI, as caller: Principal, context: CallContext,
-    _ body: (Admission) async throws(KeyCustodyError) -> (Result, KeyURI)
-  ) async throws(KeyCustodyError) -> Result {
-    var event = AuditEvent(
-      time: environment.time.now(), principal: caller.id.description, method: caller.method.rawValue,
-      action: permission.rawValue, target: uri.description, resource: context.resource?.spelling, rule: "-",
-      outcome: .failed, error: nil, requestID: context.requestID)
-    do throws(KeyCustodyError) {
-      guard uri.authority == "\(try uri.vault.folded).\(domain)" else { throw VaultErrors.vaultUnknown(try uri.vault) }
-      let record = try await required(try uri.vault)
-      let decision = try await policy(of: record.definition.name).decide(
-        AccessRequest(principal: caller, permission: permission, tenant: record.definition.tenant))
-      let isExpired = decision.isAllowed && caller.expires <= environment.time.now()
-      event.rule = isExpired ? "expired" : decision.rule
-      guard decision.isAllowed, !isExpired else {
-        event.outcome = .refused
-        throw VaultErrors.denied(caller.id, permission, uri.description, rule: event.rule)
-      }
-      let admission = Admission(
-        vault: record.definition, provider: try provider(of: record), rule: decision.rule)
-      if permission.changesSomething {
-        // What can't be recorded must not happen, and a change can't be taken back afterwards.
-        var intent = event
-        intent.outcome = .intended
-        try await audit.record(intent)
-      }
-      let (result, target) = try await body(admission)
-      event.outcome = .allowed
-      event.target = target.description
-      try await audit.record(event)
-      return result
-    } catch {
-      guard event.outcome != .allowed else { throw error }
-      event.error = "\(error.code.rawValue)/\(error.reason.rawValue)"
-      try await audit.record(event)
-      throw error
-    }
   }
 
   static func path(_ vault: VaultName, _ name: String) throws(KeyCustodyError) -> RecordKey {
@@ -201,15 +116,5 @@ public final class Vaults: Sendable {
 
   static func path(_ uri: KeyURI) throws(KeyCustodyError) -> RecordKey {
     try RecordKey("vaults/\(try uri.vault.folded)/keys/\(uri.name.folded)")
-  }
-}
-
-extension KeyPermission {
-  /// Whether what it allows changes a key, or its provider.
-  fileprivate var changesSomething: Bool {
-    switch self {
-    case .create, .import, .update, .delete, .recover, .purge, .restore, .rotate, .setRotationPolicy: true
-    case .get, .list, .backup, .encrypt, .decrypt, .wrapKey, .unwrapKey, .sign, .verify, .getRotationPolicy: false
-    }
   }
 }

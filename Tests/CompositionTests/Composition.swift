@@ -2,6 +2,8 @@ import KeyCustody
 import KeyCustodyFile
 import KeyCustodyMemory
 import KeyCustodyPKCS11
+import KeyCustodyPostgreSQL
+import KeyCustodySQLite
 import KeyCustodyServices
 import KeyCustodyTestSupport
 import KeyCustodyTesting
@@ -12,6 +14,13 @@ enum Backing: String, CaseIterable, Sendable {
   case memory
   case file
   case pkcs11
+  /// Records alone; keys that belong to them are in files.
+  case sqlite
+  /// As `sqlite`.
+  case postgresql
+
+  /// Those that hold keys.
+  static let ofKeys: [Backing] = [.memory, .file, .pkcs11]
 }
 
 /// One choice of backends: where keys live, what the identities are made of, where the records are.
@@ -20,11 +29,18 @@ struct Composition: Sendable, CustomTestStringConvertible {
   var identity: Backing
   var policy: Backing
 
-  static let all = Backing.allCases.flatMap { keys in
-    Backing.allCases.flatMap { identity in
-      Backing.allCases.map { policy in Composition(keys: keys, identity: identity, policy: policy) }
-    }
-  }
+  /// Every one of those that need no server, and some with it on either side.
+  static let all =
+    Backing.ofKeys.flatMap { keys in
+      Backing.allCases.filter { $0 != .postgresql }.flatMap { identity in
+        Backing.allCases.filter { $0 != .postgresql }.map { policy in
+          Composition(keys: keys, identity: identity, policy: policy)
+        }
+      } + [Composition(keys: keys, identity: .postgresql, policy: .postgresql)]
+    } + [
+      Composition(keys: .memory, identity: .sqlite, policy: .postgresql),
+      Composition(keys: .memory, identity: .postgresql, policy: .file),
+    ]
 
   var testDescription: String { "keys \(keys), identity \(identity), policy \(policy)" }
 }
@@ -63,6 +79,12 @@ struct Deployment: Sendable {
     case .file:
       let base: [String: ConfigurationValue] = ["plugin": "file", "directory": .string(folder.appending(name))]
       return isStore ? base : base.merging(["keyFile": .string(folder.appending("store.key"))]) { $1 }
+    case .sqlite:
+      guard isStore else { return try await self.section(name, .file, folder, isStore: false) }
+      return ["plugin": "sqlite", "path": .string(folder.appending("\(name).sqlite"))]
+    case .postgresql:
+      guard isStore else { return try await self.section(name, .file, folder, isStore: false) }
+      return try PostgreSQLServer.shared().settings(schema: PostgreSQLServer.schemaName())
     case .pkcs11:
       let token = try await SoftHSM.makeToken()
       let base: [String: ConfigurationValue] = [
@@ -78,7 +100,8 @@ struct Deployment: Sendable {
   func open(audit: RecordingAuditSink) async throws -> KeyCustody {
     try await KeyCustody.open(
       KeyCustodyConfiguration(configuration),
-      plugins: [memory.plugin, FilePlugin.plugin, PKCS11Plugin.plugin], audit: audit,
+      plugins: [memory.plugin, FilePlugin.plugin, PKCS11Plugin.plugin, SQLitePlugin.plugin, PostgreSQLPlugin.plugin],
+      audit: audit,
       environment: RuntimeEnvironment(time: clock))
   }
 }

@@ -3,6 +3,7 @@ import KeyCustodyEnvelope
 import KeyCustodyTestSupport
 import KeyCustodyTesting
 import KeyCustodyVault
+import Synchronization
 import Testing
 
 @testable import KeyCustodyServices
@@ -40,7 +41,8 @@ struct Scenario {
     }
     key = try custody.vaults.uri(VaultName("contoso-keys"), KeyName("notes"))
     key = try await custody.vaults.createKey(
-      key, type: .rsa(bits: 2048), role: .wrapping, as: try await owner("contoso"), context: context)
+      key, type: .rsa(bits: 2048), role: .wrapping, as: try await owner("contoso"), context: context
+    ).uri
   }
 
   /// The owner of a tenant's vault, authenticated anew.
@@ -91,15 +93,29 @@ struct Scenario {
     #expect(missing?.code == .notFound, "E4: then the key")
     let signing = try await custody.vaults.createKey(
       custody.vaults.uri(vault, KeyName("signing")), type: .ec(.p256), role: .signing, as: owner("contoso"),
-      context: context)
+      context: context
+    ).uri
     let wrongType = await failure { try await notes.enableCustomerKey(signing, converting: [store]) }
     #expect(wrongType?.reason == .wrongKeyType, "E4: of a type that fits")
     #expect(try await notes.status().mode == .serviceManaged, "E4: a refused binding changes nothing")
   }
 
+  /// Converts, and lets a lease's time pass where processes may share the store: a conversion waits for that.
+  private func whileLeasesEnd(_ convert: @escaping @Sendable () async throws -> Void) async throws {
+    let waiting = Task { [custody, clock = deployment.clock] in
+      while !Task.isCancelled {
+        if custody.waitsForLeases.load(ordering: .relaxed) > 0 { return clock.advance(by: .seconds(60)) }
+        await Task.yield()
+      }
+    }
+    defer { waiting.cancel() }
+    try await convert()
+  }
+
   mutating func enable() async throws {
     let before = try deployment.folder.read("data/contoso-notes/note%2ftransient.sealed")
-    try await notes.enableCustomerKey(key, converting: [store])
+    let key = key
+    try await whileLeasesEnd { [notes, store] in try await notes.enableCustomerKey(key, converting: [store]) }
     let status = try await notes.status()
     #expect(status.mode == .customerManaged && status.key == key && status.outgoingRootKeys == 0)
     try await everythingIsReadable("enabled")
@@ -153,7 +169,8 @@ struct Scenario {
 
   mutating func rotate() async throws {
     let new = try await custody.vaults.rotateKey(
-      custody.vaults.uri(vault, key.name), as: owner("contoso"), context: context)
+      custody.vaults.uri(vault, key.name), as: owner("contoso"), context: context
+    ).uri
     #expect(new.version != key.version)
     #expect(try await notes.status().key == key, "E5: the bound version stays until it is updated")
     let sealed = try deployment.folder.read("data/contoso-notes/note%2flong-term.sealed")
@@ -179,7 +196,8 @@ struct Scenario {
       AccessRule(name: "owner", principal: owner.id, keys: Set(KeyPermission.allCases).subtracting([.unwrapKey])),
       in: other)
     let new = try await custody.vaults.createKey(
-      custody.vaults.uri(other, KeyName("notes")), type: .aes(bits: 256), role: .wrapping, as: owner, context: context)
+      custody.vaults.uri(other, KeyName("notes")), type: .aes(bits: 256), role: .wrapping, as: owner, context: context
+    ).uri
     let refused = await failure { try await notes.updateCustomerKey(new, converting: [store]) }
     #expect(refused?.reason == .grantRequired, "E7: another key is checked like the first")
     let before = key
@@ -229,7 +247,7 @@ struct Scenario {
   }
 
   mutating func disable() async throws {
-    try await notes.disableCustomerKey(converting: [store])
+    try await whileLeasesEnd { [notes, store] in try await notes.disableCustomerKey(converting: [store]) }
     let status = try await notes.status()
     #expect(status.mode == .serviceManaged && status.key == nil)
     try await custody.vaults.removeRule("notes", in: vault)

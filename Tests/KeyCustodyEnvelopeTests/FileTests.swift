@@ -105,6 +105,25 @@ import Testing
     #expect(try names() == ["opened", "plain", "sealed"])
   }
 
+  @Test("A target that can't be made, and a source that is missing, are named as the caller wrote them")
+  func namesInMessages() async throws {
+    try folder.write(pattern(10), to: "plain")
+    let cases = [
+      ("plain", "none/target", "there is no folder '\(folder.appending("none"))'", "mkdir -p"),
+      ("plain", "plain/target", "'\(folder.appending("plain"))' is not a folder", "in a folder"),
+      ("none", "target", "There is no file '\(folder.appending("none"))'", "file system"),
+    ]
+    for (from, to, message, remedy) in cases {
+      let error = await #expect(throws: KeyCustodyError(.notFound, .unreachable, "")) { try await seal(from, to) }
+      #expect(error?.message.contains(message) == true && error?.message.contains(".part") == false)
+      #expect(error?.remedy.contains(remedy) == true)
+    }
+    try await seal()
+    try folder.write(Array(try folder.read("sealed").dropLast()), to: "cut")
+    let cut = await #expect(throws: KeyCustodyError.self) { try await unseal("cut") }
+    #expect(cut?.message.contains("'\(folder.appending("cut"))'") == true && cut?.remedy.contains("backup") == true)
+  }
+
   enum Interference: String, CaseIterable { case grown, shrunk, altered, removed, replaced }
 
   @Test("A file that changes while it is sealed is refused", arguments: Interference.allCases)
@@ -154,6 +173,54 @@ import Testing
       }
     }
     #expect(try names() == ["plain"])
+  }
+
+  @Test("E8: a lease that is suspended while a file is sealed is asked for again before anything more is sealed")
+  func suspended() async throws {
+    let content = pattern(4 << 20)
+    try folder.write(content, to: "plain")
+    let denied = KeyCustodyError(.denied, .init("policy"), "Suspended.")
+    let (source, keys) = (source, keys)
+    for key in [keys.service, keys.customer] {
+      source.refuse(nil)
+      await #expect(throws: denied) {
+        try await TwoLayers.sealFile(
+          from: folder.appending("plain"), to: folder.appending("sealed"), keys: keys, renewingFrom: source,
+          context: context, random: random
+        ) { done in
+          guard done == 1 << 20 else { return }
+          source.refuse(denied)
+          key.suspendLease()
+        }
+      }
+      #expect(try names() == ["plain"])
+      key.extendLease(until: .seconds(60), renewal: .seconds(30)) {}
+    }
+    source.refuse(nil)
+    source.onQuestion { _ in keys.customer.extendLease(until: .seconds(60), renewal: .seconds(30)) {} }
+    let before = source.questions
+    try await TwoLayers.sealFile(
+      from: folder.appending("plain"), to: folder.appending("sealed"), keys: keys, renewingFrom: source,
+      context: context, random: random
+    ) { _ in keys.customer.suspendLease() }
+    #expect(source.questions > before)
+    try await unseal()
+    #expect(try folder.read("opened") == content)
+  }
+
+  @Test("What is opened is for this user alone, whatever stood there; what is sealed keeps the permissions found there")
+  func permissions() async throws {
+    let content = pattern(100)
+    try folder.write(content, to: "plain")
+    for (name, mode) in [("sealed", 0o644), ("opened", 0o666)] {
+      try folder.write([1], to: name)
+      try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: folder.appending(name))
+    }
+    try await seal()
+    #expect(try mode("sealed") == 0o644)
+    try await unseal()
+    #expect(try mode("opened") == 0o600)
+    #expect(try folder.read("opened") == content)
   }
 
   @Test("Cancelling stops the work, and the target is as it was")

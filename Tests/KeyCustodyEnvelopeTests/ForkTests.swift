@@ -1,3 +1,4 @@
+import KeyCustody
 import Testing
 
 @testable import KeyCustodyEnvelope

@@ -94,28 +94,56 @@ struct InteropTests {
 
   private static let foreignMaterial: UInt8 = 42
 
-  /// What Python needs to seal a layer for us.
+  private static let foreignKEK: UInt8 = 43
+
+  /// What Python needs to seal a layer for us, and to wrap a root key.
   private func writeForeign() throws {
     let folder = try makeFolder("foreign")
     let key = try makeRootKey(Self.foreignMaterial)
-    let material = SecretBytes(copying: [UInt8](repeating: Self.foreignMaterial, count: 32))
-    let objectKey = try material.withBytes { bytes in
-      try Hashing.expand(.sha512, key: bytes, info: Array("key-custody/v1/object".utf8), count: 32)
-    }.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
-    let header = SealedHeader(kind: .object, rootKey: key.id)
-    let context = try makeContext().encoded(for: .service, header: header)
-    let arguments = [header.bytes, objectKey, context].map(\.hexadecimal)
-    try write(Array(arguments.joined(separator: "\n").utf8), "\(folder)/arguments")
-    for size in Self.sizes { try write(pattern(size), "\(folder)/plain-\(size)") }
+    let sizes = Self.sizes
+    for (kind, label, prefix) in [(SealedHeader.Kind.object, "object", ""), (.record, "record", "record-")] {
+      let header = SealedHeader(kind: kind, rootKey: key.id)
+      let context = try makeContext().encoded(for: .service, header: header)
+      let arguments = [header.bytes, try derived(label), context].map(\.hexadecimal)
+      try write(Array(arguments.joined(separator: "\n").utf8), "\(folder)/\(prefix)arguments")
+      for size in sizes { try write(pattern(size), "\(folder)/\(prefix)plain-\(size)") }
+    }
+    let secrets = [Self.foreignKEK, Self.foreignMaterial].map { [UInt8](repeating: $0, count: 32).hexadecimal }
+    let protected = String(decoding: try Self.foreignFacts().protectedHeader, as: UTF8.self)
+    try write(Array((secrets + [protected]).joined(separator: "\n").utf8), "\(folder)/envelope-arguments")
   }
 
-  @Test("An object that stock Python packages sealed opens here")
-  func openForeign() throws {
+  private func derived(_ label: String) throws -> [UInt8] {
+    let material = [UInt8](repeating: Self.foreignMaterial, count: 32)
+    return try Hashing.expand(
+      .sha512, key: unsafe material.span.bytes, info: Array("key-custody/v1/\(label)".utf8), count: 32
+    ).withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
+  }
+
+  private static func foreignFacts() throws -> KeyEnvelopeFacts {
+    KeyEnvelopeFacts(
+      kid: KeyEnvelopeTests.kid, algorithm: .aes256KW, resource: try makeContext().resource, layer: .service,
+      group: .longTerm, epoch: 3)
+  }
+
+  @Test("Objects, records and a key envelope that stock Python packages sealed open here")
+  func openForeign() async throws {
     let folder = try makeFolder("foreign")
+    let key = try makeRootKey(Self.foreignMaterial)
+    let context = try makeContext()
     for size in Self.sizes {
-      let sealed = Array(try Data(contentsOf: URL(filePath: "\(folder)/sealed-\(size)")))
-      let opened = try openLayer(sealed, key: try makeRootKey(Self.foreignMaterial), context: try makeContext())
-      #expect(opened == pattern(size))
+      let object = Array(try Data(contentsOf: URL(filePath: "\(folder)/sealed-\(size)")))
+      #expect(try openLayer(object, key: key, context: context) == pattern(size))
+      let record = Array(try Data(contentsOf: URL(filePath: "\(folder)/record-sealed-\(size)")))
+      #expect(try RecordLayer.open(record, key: key, layer: .service, context: context) == pattern(size))
     }
+    let envelope = try JSONDecoder().decode(
+      KeyEnvelope.self, from: Data(contentsOf: URL(filePath: "\(folder)/envelope.json")))
+    let kek = [UInt8](repeating: Self.foreignKEK, count: 32)
+    let material = try await envelope.open(expecting: Self.foreignFacts()) {
+      (wrapped) async throws(KeyCustodyError) -> SecretBytes in
+      try AES256KeyWrap.unwrap(wrapped, key: unsafe kek.span.bytes)
+    }
+    #expect(try RootKey(material: material).id == key.id)
   }
 }

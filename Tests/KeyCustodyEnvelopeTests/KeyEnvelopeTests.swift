@@ -1,5 +1,6 @@
 import KeyCustody
 import KeyCustodyCrypto
+import KeyCustodyTestSupport
 import Testing
 
 @testable import KeyCustodyEnvelope
@@ -43,7 +44,8 @@ import Testing
 
   @Test(
     "A root key opens from its envelope, by every algorithm",
-    arguments: [WrapAlgorithm.aes256KW, .rsaOAEP256, .rsaOAEP])
+    // FIPS mode wraps nothing by RSA-OAEP with SHA-1.
+    arguments: FIPSRun.isOn ? [WrapAlgorithm.aes256KW, .rsaOAEP256] : [.aes256KW, .rsaOAEP256, .rsaOAEP])
   func roundTrip(algorithm: WrapAlgorithm) async throws {
     let kek = try SoftwareKey.generate(
       algorithm.isAsymmetric ? .rsa(bits: 2048) : .aes(bits: 256), random: SystemRandom())

@@ -175,6 +175,35 @@ import Testing
     #expect(throws: wrongState) { try opener.finish(into: &content) }
   }
 
+  @Test("A sealer is closed for good by any error; what may open it again is the same root key, after its lease's end")
+  func closedByErrors() throws {
+    let content = pattern(40_000)
+    var sealed: [UInt8] = []
+    var sealer = try ObjectLayerSealer(key: key, layer: .service, context: context, random: SystemRandom())
+    let mismatch = KeyCustodyError(.integrityFailure, .commitmentMismatch, "")
+    let other = try makeRootKey()
+    #expect(throws: mismatch) { try sealer.renew(other) }
+    #expect(throws: mismatch) { try sealer.update(unsafe content.span.bytes, into: &sealed) }
+    #expect(throws: mismatch) { try sealer.renew(key) }
+    #expect(throws: mismatch) { try sealer.finish(into: &sealed) }
+    #expect(sealed.isEmpty)
+
+    sealer = try ObjectLayerSealer(key: key, layer: .service, context: context, random: SystemRandom())
+    let ended = KeyCustodyError(.unavailable, .leaseEnded, "")
+    try sealer.update(unsafe content.span.bytes, into: &sealed)
+    let count = sealed.count
+    key.suspendLease()
+    #expect(throws: ended) { try sealer.update(unsafe content.span.bytes, into: &sealed) }
+    key.extendLease(until: .seconds(60), renewal: .seconds(30)) {}
+    #expect(throws: ended) { try sealer.update(unsafe content.span.bytes, into: &sealed) }
+    #expect(throws: ended) { try sealer.finish(into: &sealed) }
+    #expect(sealed.count == count)
+    try sealer.renew(key)
+    try sealer.update(unsafe content.span.bytes, into: &sealed)
+    try sealer.finish(into: &sealed)
+    #expect(try openLayer(sealed, key: key, context: context) == content + content)
+  }
+
   @Test("Two objects never share a salt, nor any bytes after the header")
   func salts() throws {
     let first = try sealLayer(pattern(64), key: key, context: context)

@@ -36,8 +36,8 @@ struct OpenFileTests {
     let folder = try TemporaryFolder()
     try folder.write([1], to: "file")
     let source = try OpenFile(reading: folder.appending("file"))
-    let replacement = try ReplacementFile(for: folder.appending("file"))
-    try replacement.file.write([2])
+    let replacement = try ReplacementFile(for: folder.appending("file"), .kept)
+    try replacement.file.write([2], at: 0)
     try folder.write([3, 3], to: "file")
     let error = #expect(throws: KeyCustodyError.self) {
       try replacement.commit { () throws(KeyCustodyError) in try source.requireUnchanged() }

@@ -1,4 +1,5 @@
 import KeyCustody
+import KeyCustodyCrypto
 import Testing
 
 @testable import KeyCustodyEnvelope
@@ -133,10 +134,11 @@ import Testing
 
   @Test("A sealer ends after 2^32 records or 2^48 bytes")
   func renewal() throws {
-    func sealer(records: UInt64, bytes: UInt64) throws -> RecordSealer {
+    func sealer(records: UInt64, bytes: UInt64) throws -> DerivedSealer {
       var xaes = try XAESKey(SecretBytes(copying: [UInt8](repeating: 1, count: 32)))
       let prefix = NoncePrefix(unsafe [UInt8](repeating: 2, count: 12).span.bytes)
-      return RecordSealer(cipher: try xaes.cipher(prefix), prefix: prefix, records: records, bytes: bytes)
+      return DerivedSealer(
+        cipher: try xaes.cipher(prefix, for: .sealing), prefix: prefix, records: records, bytes: bytes)
     }
     var sealer1 = try sealer(records: (1 << 32) - 1, bytes: 0)
     let had = sealer1.has(roomFor: 1)

@@ -145,6 +145,53 @@ import Testing
     await #expect(throws: denied) { while try await sealing.next() != nil {} }
   }
 
+  @Test("E8: sealing asks again when a lease is suspended; granted again, it goes on, and denied, it stops")
+  func suspendedLeases() async throws {
+    let keys = keys
+    let extend: @Sendable (Int) -> Void = { _ in
+      for key in [keys.service, keys.customer] { key.extendLease(until: .seconds(60), renewal: .seconds(30)) {} }
+    }
+    extend(0)
+    source.onQuestion(extend)
+    let content = pattern(3 << 20)
+    let stream = TwoLayers.sealStream(
+      Pieces(content, size: 1 << 20), keys: keys, renewingFrom: source, context: context, random: random)
+    var sealed: [UInt8] = []
+    var pieces = 0
+    for try await piece in stream {
+      sealed += piece
+      pieces += 1
+      #expect(source.questions == pieces - 1, "a living lease is not asked for, a suspended one once")
+      (pieces.isMultiple(of: 2) ? keys.service : keys.customer).suspendLease()
+    }
+    #expect(pieces > 2)
+    #expect(try await openObject(sealed) == content)
+
+    let denied = KeyCustodyError(.denied, .init("policy"), "Revoked.")
+    for suspended in [keys.service, keys.customer] {
+      source.refuse(nil)
+      extend(0)
+      var sealing = stream.makeAsyncIterator()
+      #expect(try await sealing.next()?.isEmpty == false)
+      source.onQuestion { _ in }
+      source.refuse(denied)
+      suspended.suspendLease()
+      await #expect(throws: denied) { try await sealing.next() }
+      extend(0)
+      await #expect(throws: denied, "and it stays stopped") { try await sealing.next() }
+    }
+  }
+
+  @Test("A stream that can't ask again ends when its lease is suspended")
+  func suspendedForGood() async throws {
+    var sealing = TwoLayers.sealStream(
+      Pieces(pattern(3 << 20), size: 1 << 20), keys: keys, context: context, random: random
+    ).makeAsyncIterator()
+    _ = try await sealing.next()
+    keys.service.suspendLease()
+    await #expect(throws: KeyCustodyError(.unavailable, .leaseEnded, "")) { try await sealing.next() }
+  }
+
   @Test("A lease that is renewed in the middle of streams does not disturb them")
   func renewedLeases() async throws {
     let (service, customer) = (pattern(32), pattern(33).suffix(32))

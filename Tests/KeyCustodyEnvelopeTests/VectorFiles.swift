@@ -15,16 +15,16 @@ enum VectorFiles {
     let folder = ProcessInfo.processInfo.environment["KEYCUSTODY_VECTORS"].map { URL(filePath: $0) } ?? beside
     let file = folder.appending(path: name)
     guard FileManager.default.fileExists(atPath: file.path(percentEncoded: false)) else {
-      print("vectors \(name): not present, skipped")
+      print("vectors|\(name)|not present, skipped")
       return nil
     }
     return try Data(contentsOf: file)
   }
 
-  /// Says how many vectors of a file ran; none is a failure.
-  static func report(_ name: String, ran: Int) {
-    print("vectors \(name): \(ran) ran")
-    #expect(ran > 0, "\(name) is there, and none of it ran")
+  /// Says what ran of a file, for the table of `make vectors`; nothing is a failure.
+  static func report(_ name: String, valid: Int, invalid: Int, skipped: Int = 0, reason: String = "") {
+    print("vectors|\(name)|\(valid)|\(invalid)|\(skipped)|\(skipped == 0 ? "" : "\(skipped) \(reason)")")
+    #expect(valid + invalid > 0, "\(name) is there, and none of it ran")
   }
 }
 

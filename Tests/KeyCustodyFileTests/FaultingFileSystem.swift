@@ -1,3 +1,4 @@
+import KeyCustody
 import KeyCustodyFile
 import Synchronization
 

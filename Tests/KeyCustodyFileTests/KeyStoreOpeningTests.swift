@@ -50,9 +50,12 @@ struct KeyStoreOpeningTests {
     await #expect(throws: KeyCustodyError.of(.invalidInput, .wrongSize)) {
       try await store.openKeys(RuntimeEnvironment(), ["keyFile": .string(short)])
     }
-    await #expect(throws: KeyCustodyError.of(.unavailable, .unreachable)) {
-      try await store.openKeys(RuntimeEnvironment(), ["keyFile": .string(store.folder.appending("none"))])
+    let none = store.folder.appending("none")
+    let missing = await #expect(throws: KeyCustodyError.of(.notFound, .init("key-file-missing"))) {
+      try await store.openKeys(RuntimeEnvironment(), ["keyFile": .string(none)])
     }
+    #expect(missing?.message.contains("keyFile' names a file that is not there") == true)
+    #expect(missing?.remedy.contains("head -c 32 /dev/urandom > '\(none)'") == true)
   }
 
   @Test("A key file may end in a line break that belongs to it")

@@ -21,10 +21,12 @@ enum Backends {
 
   /// Opens a key provider on a token of its own, closes it after `body`.
   static func withKeys(
-    emulates: Bool = true, sessions: Int = 2, _ body: (PKCS11KeyProvider, SoftHSMToken) async throws -> Void
+    emulates: Bool = true, sessions: Int = 2, in copy: ModuleCopy? = nil,
+    _ body: (PKCS11KeyProvider, SoftHSMToken) async throws -> Void
   ) async throws {
     let token = try await SoftHSM.makeToken()
-    let provider = try await keys(token, emulates: emulates, sessions: sessions)
+    let provider = try await keys(
+      token, emulates: emulates, sessions: sessions, changing: copy?.settings(token) ?? [:])
     do { try await body(provider, token) } catch {
       await provider.close()
       throw error

@@ -1,5 +1,5 @@
 import KeyCustody
-import KeyCustodyCrypto
+import KeyCustodySubjects
 import KeyCustodyTestSupport
 import KeyCustodyTesting
 import Testing
@@ -16,17 +16,8 @@ struct ConformanceTests {
 
   @Test("DESIGN 3: keys on a token are a key provider", arguments: KeyProviderConformance.all)
   func keys(_ behavior: ConformanceBehavior<KeyProviderSubject>) async throws {
-    let result = try await behavior.run(
-      KeyProviderSubject(
-        verify: { signature, digest, publicKey, algorithm in
-          try PublicKey(spki: publicKey).verify(signature, digest: digest, algorithm)
-        },
-        make: { environment in
-          let token = try await SoftHSM.makeToken()
-          return .persistent { try await Backends.keys(token, environment: environment) }
-        }))
     Self.expect(
-      result,
+      try await behavior.run(Subjects.tokenKeys),
       unless: [
         "import of RSA-2048, P-256 and AES-256 is offered", "every signature algorithm is offered",
         "backup is not offered",
@@ -38,13 +29,7 @@ struct ConformanceTests {
 struct StoreConformanceTests {
   @Test("DESIGN 3: data objects of a token are a policy store", arguments: PolicyStoreConformance.all)
   func records(_ behavior: ConformanceBehavior<PolicyStoreSubject>) async throws {
-    let result = try await behavior.run(
-      PolicyStoreSubject(
-        capacity: PKCS11PolicyStore.recordLimit,
-        make: { environment in
-          let token = try await SoftHSM.makeToken()
-          return .persistent { try await Backends.store(token, environment: environment) }
-        }))
-    ConformanceTests.expect(result, unless: ["the backend holds at most 1000 records"])
+    ConformanceTests.expect(
+      try await behavior.run(Subjects.tokenRecords), unless: ["the backend holds at most 1000 records"])
   }
 }

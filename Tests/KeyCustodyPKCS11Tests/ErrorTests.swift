@@ -17,7 +17,7 @@ struct ErrorTests {
       (CKR_SESSION_COUNT, .busy), (CKR_DEVICE_MEMORY, .busy), (CKR_MECHANISM_INVALID, .unsupported),
       (CKR_FUNCTION_NOT_SUPPORTED, .unsupported), (CKR_TOKEN_WRITE_PROTECTED, .unsupported),
       (CKR_TEMPLATE_INCONSISTENT, .unsupported), (CKR_KEY_FUNCTION_NOT_PERMITTED, .invalidInput),
-      (CKR_ARGUMENTS_BAD, .fault), (0x8000_0005, .fault),
+      (CKR_ARGUMENTS_BAD, .fault), (0x8000_0005, .unavailable),
     ] as [(CK_RV, KeyCustodyError.Code)])
   func classes(_ code: CK_RV, _ expected: KeyCustodyError.Code) {
     let error = PKCS11Failure.code(code, "C_Something").translated

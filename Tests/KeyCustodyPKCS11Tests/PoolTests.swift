@@ -14,27 +14,95 @@ import Testing
 
 @Suite("Lending sessions")
 struct PoolTests {
-  @Test("What is free is lent; who comes later waits in order; who waits too long or is too many leaves")
+  final class Thing {
+    let name: String
+    init(_ name: String) { self.name = name }
+  }
+
+  @Test("What is free is used; who comes later waits in order; who waits too long or is too many leaves")
   func rules() {
-    var state = LendingState<Int, String>(idle: [1], queueLimit: 2)
-    guard case .lend(1) = state.enter(1, "a") else { return #expect(Bool(false), "the free item was not lent") }
-    guard case .wait = state.enter(2, "b"), case .wait = state.enter(3, "c"),
-      case .refuse(let error) = state.enter(4, "d")
-    else { return #expect(Bool(false), "the queue takes two") }
+    var state = PoolState<Thing, Thing>(limit: 1, lateLimit: 1, queueLimit: 2)
+    let jobs = ["a", "b", "c", "d", "e", "f"].map(Thing.init)
+    let worker = Thing("worker")
+    guard case .start = state.add(jobs[0], deadline: .seconds(9), at: .zero) else {
+      _ = Issue.record("no worker"); return
+    }
+    // Its thread does not run yet, and it counts all the same.
+    #expect(!state.isQuiet && state.nextDeadline == .seconds(9))
+    _ = state.takeWaiting(for: worker)
+    guard case .wait = state.add(jobs[1], deadline: .seconds(5), at: .zero),
+      case .wait = state.add(jobs[2], deadline: .seconds(7), at: .zero),
+      case .refuse(let error) = state.add(jobs[3], deadline: .seconds(7), at: .zero)
+    else { _ = Issue.record("the queue takes two"); return }
     #expect(error.code == .busy && error.retryAfter != nil)
-    #expect(state.leave(2) == "b")
-    #expect(state.leave(2) == nil)
-    #expect(state.give(back: 1) == "c")
-    #expect(state.lent == 1)
-    #expect(state.give(back: 1) == nil)
-    #expect(state.lent == 0)
-    #expect(state.takeIdle() == 1)
-    guard case .wait = state.enter(5, "e") else { return #expect(Bool(false), "nothing is free") }
-    #expect(state.close() == ["e"])
-    #expect(state.give(back: 1) == nil)
-    #expect(state.takeIdle() == nil)
-    guard case .refuse(let closed) = state.enter(6, "f") else { return #expect(Bool(false), "closed") }
+    #expect(state.nextDeadline == .seconds(5))
+    let left = [state.leave(jobs[1]), state.leave(jobs[1])]
+    #expect(left == [true, false])
+    guard case .run(let next) = state.finish(worker) else { _ = Issue.record("somebody waits"); return }
+    #expect(next === jobs[2])
+    guard case .rest = state.finish(worker) else { _ = Issue.record("nobody waits"); return }
+    #expect(state.isQuiet && state.alive == 1)
+    guard case .run(let lent) = state.add(jobs[4], deadline: .seconds(9), at: .zero) else {
+      _ = Issue.record("the worker rests"); return
+    }
+    #expect(lent === worker)
+    state.begin(jobs[4], deadline: .seconds(9), on: worker)
+    guard case .wait = state.add(jobs[5], deadline: .seconds(9), at: .zero) else {
+      _ = Issue.record("nothing is free"); return
+    }
+    let closedJobs = state.close().jobs.map(\.name)
+    #expect(closedJobs == ["f"])
+    guard case .end = state.finish(worker) else { _ = Issue.record("closed"); return }
+    guard case .refuse(let closed) = state.add(jobs[5], deadline: .seconds(9), at: .zero) else {
+      _ = Issue.record("closed"); return
+    }
     #expect(closed == KeyCustodyError(.unavailable, .closed, ""))
+  }
+
+  @Test("A worker that does not come back is replaced, as often as the limit says, and rejoins or ends when it does")
+  func lateWorkers() {
+    var state = PoolState<Thing, Thing>(limit: 1, lateLimit: 1, queueLimit: 2)
+    let jobs = ["a", "b", "c"].map(Thing.init)
+    let workers = ["v", "w"].map(Thing.init)
+    _ = state.add(jobs[0], deadline: .seconds(1), at: .zero)
+    _ = state.takeWaiting(for: workers[0])
+    _ = state.add(jobs[1], deadline: .seconds(9), at: .zero)
+    let overdue = state.overdue(at: .seconds(1))
+    #expect(overdue.running.map(\.name) == ["a"] && overdue.waited.isEmpty && overdue.starts == 1)
+    guard case .run(let second) = state.takeWaiting(for: workers[1]) else { _ = Issue.record("one waits"); return }
+    #expect(second === jobs[1])
+    #expect((state.alive, state.late) == (1, 1))
+    let later = state.overdue(at: .seconds(9)).running.map(\.name)
+    #expect(later == ["b"])
+    #expect((state.alive, state.late) == (0, 2))
+    guard case .refuse(let error) = state.add(jobs[2], deadline: .seconds(20), at: .seconds(9)) else {
+      _ = Issue.record("nobody is left"); return
+    }
+    #expect(error == KeyCustodyError(.unavailable, PKCS11SessionPool.hanging, "") && error.retryAfter != nil)
+    guard case .rest = state.finish(workers[0]) else { _ = Issue.record("there is room for it"); return }
+    guard case .end = state.finish(workers[1]) else { _ = Issue.record("there is no room for it"); return }
+    #expect((state.alive, state.late) == (1, 0))
+  }
+
+  @Test("A worker for which the token has no session leaves its work to the others, and later there is another")
+  func noSession() {
+    var state = PoolState<Thing, Thing>(limit: 2, lateLimit: 2, queueLimit: 2)
+    let jobs = ["a", "b", "c"].map(Thing.init)
+    let workers = ["v", "w"].map(Thing.init)
+    for (job, worker) in zip(jobs, workers) {
+      guard case .start = state.add(job, deadline: .seconds(9), at: .zero) else {
+        _ = Issue.record("no worker"); return
+      }
+      _ = state.takeWaiting(for: worker)
+    }
+    let first = state.giveUp(workers[1], at: .zero)
+    #expect(first.rescuer == nil && first.stranded.isEmpty && state.waiting == 1 && state.alive == 1)
+    // Nobody is left: all are told.
+    let second = state.giveUp(workers[0], at: .zero)
+    #expect(second.rescuer == nil && second.stranded.map(\.name) == ["a", "b"])
+    guard case .start = state.add(jobs[2], deadline: .seconds(9), at: .zero) else {
+      _ = Issue.record("nobody is left"); return
+    }
   }
 
   /// Holds the only session of a provider until it is told to let go.
@@ -45,7 +113,8 @@ struct PoolTests {
     init(_ provider: PKCS11KeyProvider) async throws {
       let started = AsyncStream.makeStream(of: Void.self)
       task = Task { [gate] in
-        try await provider.perform(Backends.context) { _ throws(PKCS11Failure) in
+        try await provider.perform(CallContext(purpose: .probe, deadline: .seconds(1_000_000_000))) {
+          _ throws(PKCS11Failure) in
           started.continuation.yield()
           gate.wait()
         }
@@ -81,7 +150,7 @@ struct PoolTests {
       try await provider.probe(
         nil, context: CallContext(purpose: .probe, deadline: clock.running() + .seconds(5)))
     }
-    await clock.waiters(atLeast: 1)
+    while provider.pool.waiting == 0 { await Task.yield() }
     clock.advance(by: .seconds(6))
     await #expect(throws: late) { try await waiting.value }
     try await holder.end()

@@ -7,38 +7,42 @@ import KeyCustodyTestSupport
 /// A look at a token past the provider, on a logged-in session of the test's own.
 final class TokenObjects: Sendable {
   private let use: PKCS11TokenUse
-  private let session: PKCS11Session
+  private let pool: PKCS11SessionPool
 
-  init(_ token: SoftHSMToken) async throws {
-    let section = KeyCustodyConfiguration(["hsm": .section(token.settings)]).root.section("hsm")
+  init(_ token: SoftHSMToken, in copy: ModuleCopy? = nil) async throws {
+    let changes = copy?.settings(token) ?? [:]
+    let section = KeyCustodyConfiguration(["hsm": .section(token.settings.merging(changes) { $1 })]).root.section("hsm")
     let settings = try PKCS11Settings(common: section, RuntimeEnvironment())
-    use = try await BlockingWorker().run { () throws(KeyCustodyError) in try PKCS11TokenUse(settings) }
-    session = try PKCS11Session(use.token)
+    use = try await PKCS11TokenUse.open(settings)
+    pool = PKCS11SessionPool(use.token, count: 1, patience: .seconds(60), time: SystemTime())
   }
 
   /// Runs `body` on the session.
   func run<Result: Sendable>(
-    _ body: @Sendable (CryptokiSession) throws(PKCS11Failure) -> sending Result
-  ) async throws -> Result { try await session.run(isRepeatable: false, body) }
+    _ body: @escaping @Sendable (CryptokiSession) throws(PKCS11Failure) -> Result
+  ) async throws -> Result { try await pool.run(deadline: nil, body) }
 
   /// Closes the session and ends the use of the token.
-  func close() async throws {
-    await session.close()
+  func close() async {
     let use = use
-    try await BlockingWorker().run { use.end() }
+    await pool.close { await use.end() }
   }
 
   /// Looks at a token and closes again.
+  ///
+  /// SoftHSM's files are locked against other processes, not against other copies of it in this one: a copy that reads a
+  /// token while another logs in to it may take it for broken. So look at what a fault module uses through a new copy.
   static func look<Result: Sendable>(
-    at token: SoftHSMToken, _ body: @Sendable (CryptokiSession) throws(PKCS11Failure) -> sending Result
+    at token: SoftHSMToken, in copy: ModuleCopy? = nil,
+    _ body: @escaping @Sendable (CryptokiSession) throws(PKCS11Failure) -> Result
   ) async throws -> Result {
-    let objects = try await TokenObjects(token)
+    let objects = try await TokenObjects(token, in: copy)
     do {
       let result = try await objects.run(body)
-      try await objects.close()
+      await objects.close()
       return result
     } catch {
-      try await objects.close()
+      await objects.close()
       throw error
     }
   }

@@ -132,6 +132,23 @@ struct BindingTests {
     try await other.roundTrip()
   }
 
+  @Test("E4: the version that is bound decides the type, whatever versions its key has besides")
+  func versionOfAnotherType() async throws {
+    let bench = try await ServiceBench()
+    let first = try await bench.makeKey()
+    let signing = try await bench.custody.vaults.createKey(
+      bench.uri("notes"), type: .ec(.p256), role: .signing, onExisting: .addVersion, as: bench.owner,
+      context: bench.context)
+    #expect(signing.uri.version != first.version)
+    let notes = try await bench.makeResource("notes")
+    let newest = await failure { try await notes.enableCustomerKey(try bench.uri("notes"), converting: []) }
+    #expect(newest == error(.invalidInput, .wrongKeyType))
+    try await notes.enableCustomerKey(first, converting: [])
+    bench.clock.advance(by: .seconds(61))
+    try await notes.roundTrip()
+    #expect(try await notes.status().key == first)
+  }
+
   @Test("E10: after enabling no root key that a service KEK ever wrapped protects long-term data's outer layer")
   func freshRootKeys() async throws {
     let bench = try await ServiceBench()

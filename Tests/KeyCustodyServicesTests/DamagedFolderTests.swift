@@ -45,6 +45,33 @@ struct DamagedFolderTests {
     await custody.close()
   }
 
+  @Test(
+    "E6: an altered label does not open its item, and the refusal names the label",
+    arguments: ["transient", "nonsense"])
+  func alteredClass(name: String) async throws {
+    let plain = try folder.write([1], to: "plain")
+    try await store.putFile(plain, as: "file", in: notes)
+    for item in ["a", "file"] {
+      let label = String(decoding: try folder.read("notes/\(item).sealed.json"), as: UTF8.self)
+      let altered = label.replacing("long-term", with: name)
+      try #require(altered != label)
+      try folder.write(Array(altered.utf8), to: "notes/\(item).sealed.json")
+    }
+    let target = folder.appending("target")
+    for item in ["a", "file"] {
+      let error = await #expect(throws: KeyCustodyError.self) {
+        if item == "a" {
+          _ = try await store.get(item, in: notes)
+        } else {
+          try await store.getFile(item, in: notes, to: target)
+        }
+      }
+      #expect(error?.code == .integrityFailure)
+      #expect(error?.description.contains("\(item).sealed.json") == true && error?.remedy.contains("backup") == true)
+    }
+    await custody.close()
+  }
+
   @Test("E6: a pipe among the sealed files is refused; nobody waits for its writer", .timeLimit(.minutes(1)))
   func pipe() async throws {
     try #require(unsafe unlink(folder.appending("notes/a.sealed")) == 0)

@@ -117,6 +117,7 @@ struct HookedStore: PolicyStore {
   let hooks: Hooks
 
   var identity: ProviderIdentity { inner.identity }
+  var isShared: Bool { inner.isShared }
   func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord? {
     let found = try await inner.read(key)
     await hooks.didRead(key)

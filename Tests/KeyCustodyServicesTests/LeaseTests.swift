@@ -175,6 +175,45 @@ struct LeaseTests {
     try await eventually("the sweeper sweeps again") { bench.custody.leases.count == 0 }
   }
 
+  /// A clock whose first wait fails.
+  private final class FailingClock: TimeSource {
+    private let clock = ManualClock()
+    private let failures = Tally()
+
+    func now() -> Timestamp { clock.now() }
+    func running() -> Duration { clock.running() }
+    func wait(until deadline: Duration) async throws(CancellationError) {
+      failures.add()
+      if failures.value == 1 { throw CancellationError() }
+      try await clock.wait(until: deadline)
+    }
+    func advance(by duration: Duration) { clock.advance(by: duration) }
+    var waits: Int { failures.value }
+  }
+
+  @Test("DESIGN 7: clearing keys at their deadlines begins again after the clock failed it")
+  func sweeperAgain() async throws {
+    let bench = try await ServiceBench()
+    let (notes, _) = try await bench.makeBound()
+    let record = try #require(try await bench.record(notes).primary(.customer, .longTerm))
+    let clock = FailingClock()
+    let table = LeaseTable(duration: .seconds(60), time: clock)
+    let source = LeaseTable.Source(
+      look: { () async throws(KeyCustodyError) in record },
+      unwrap: { (_) async throws(KeyCustodyError) in
+        try RootKey(material: try RootKey.generateMaterial(random: SystemRandom()))
+      }, renew: {})
+    _ = try await table.acquire(record.id, of: notes.id, from: source)
+    try await eventually("the clock fails") { clock.waits == 1 }
+    try await eventually("a renewal begins it again") {
+      _ = try await table.acquire(record.id, of: notes.id, isRenewal: true, from: source)
+      return clock.waits > 1
+    }
+    clock.advance(by: .seconds(60))
+    try await eventually("cleared without any use") { table.count == 0 }
+    table.close()
+  }
+
   @Test("DESIGN 7: when access is withdrawn the key is destroyed at once, though nobody asks for it again")
   func destroyed() async throws {
     let bench = try await ServiceBench()

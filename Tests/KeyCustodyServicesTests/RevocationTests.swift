@@ -9,7 +9,7 @@ import Testing
 
 /// The ways in which a customer cuts a resource off, and back in.
 enum Revocation: String, CaseIterable, Sendable {
-  case removeRule, withdrawUnwrap, deny, disableVersion, deleteKey, identityDisabled, identityOff, expire
+  case removeRule, withdrawUnwrap, deny, disableVersion, deleteKey, identityDisabled, identityOff, expire, operations
 
   var reason: KeyCustodyError.Reason {
     switch self {
@@ -18,6 +18,7 @@ enum Revocation: String, CaseIterable, Sendable {
     case .deleteKey: .keyDeleted
     case .identityDisabled, .identityOff: .identityOff
     case .expire: .keyOutsideValidity
+    case .operations: .keyOperationForbidden
     }
   }
 
@@ -34,6 +35,8 @@ enum Revocation: String, CaseIterable, Sendable {
     case .identityDisabled: try await bench.custody.identities.setEnabled(false, identity)
     case .identityOff: try await notes.switchIdentityOff()
     case .expire: try await bench.update(key, expires: bench.clock.now())
+    case .operations:
+      try await vaults.updateKey(key, KeyAttributes(operations: [.wrapKey]), as: bench.owner, context: bench.context)
     }
   }
 
@@ -47,6 +50,9 @@ enum Revocation: String, CaseIterable, Sendable {
     case .identityDisabled: try await bench.custody.identities.setEnabled(true, identity)
     case .identityOff: try await notes.switchIdentityOn()
     case .expire: try await bench.update(key, expires: bench.clock.now() + .seconds(3600))
+    case .operations:
+      try await vaults.updateKey(
+        key, KeyAttributes(operations: [.wrapKey, .unwrapKey]), as: bench.owner, context: bench.context)
     }
   }
 }
@@ -178,7 +184,7 @@ struct RevocationTests {
     for try await piece in try await notes.sealStream(source, as: "film") { sealed.append(piece) }
     var opened: [UInt8] = []
     let stream = Pieces(pieces: sealed, between: disturb)
-    for try await piece in try notes.openStream(stream, as: "film") { opened += piece }
+    for try await piece in try await notes.openStream(stream, as: "film") { opened += piece }
     #expect(opened == source.pieces.flatMap { $0 })
   }
 
@@ -198,7 +204,7 @@ struct RevocationTests {
     }
     var count = 0
     let stopped = await failure {
-      for try await piece in try notes.openStream(stream, as: "film") { count += piece.count }
+      for try await piece in try await notes.openStream(stream, as: "film") { count += piece.count }
     }
     #expect(stopped?.reason == .keyDisabled)
     #expect(count < 6 * 1_048_576)

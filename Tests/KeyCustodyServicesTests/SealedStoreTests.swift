@@ -49,6 +49,30 @@ struct SealedStoreTests {
     #expect(await failure { try await store.put([1], as: tooLong, in: notes) }?.reason == .wrongSize)
   }
 
+  @Test("What is not there, or can't be made, is named as the caller knows it, with what can be done about it")
+  func names() async throws {
+    let bench = try await ServiceBench()
+    let notes = try await bench.makeResource()
+    let folder = try TemporaryFolder()
+    let store = try FolderSealedStore(folder: folder.path)
+    try await store.put([1], as: "there", in: notes)
+    let target = folder.appending("target")
+    let missing = [
+      await failure { _ = try await store.get("my note\n", in: notes) },
+      await failure { try await store.getFile("my note\n", in: notes, to: target) },
+    ]
+    for error in missing {
+      #expect(error == KeyCustodyError(.notFound, .unreachable, ""))
+      #expect(error?.message == "The folder '\(folder.path)' keeps no item 'my note?' of 'notes'.")
+      #expect(error?.remedy.isEmpty == false)
+    }
+    let above = try FolderSealedStore(folder: folder.appending("nowhere/data"))
+    let unmade = await failure { try await above.put([1], as: "there", in: notes) }
+    #expect(unmade == KeyCustodyError(.notFound, .unreachable, ""))
+    #expect(unmade?.message.contains("'\(folder.appending("nowhere/data"))'") == true)
+    #expect(unmade?.remedy.contains("mkdir -p") == true)
+  }
+
   @Test("Items come in pages that leave nothing out and repeat nothing", arguments: [1, 2, 7, 100])
   func paging(_ limit: Int) async throws {
     let bench = try await ServiceBench()
@@ -213,6 +237,19 @@ struct SealedStoreTests {
     try await notes.enableCustomerKey(key, converting: [looked])
     #expect(try await files.items(of: notes.id, after: nil, limit: 10).map(\.object) == ["zzz"])
     #expect(try await files.get("zzz", in: notes) == [2])
+  }
+
+  @Test("A folder that is not there does not pass for one without data")
+  func missingFolder() async throws {
+    let bench = try await ServiceBench()
+    let notes = try await bench.makeResource()
+    let folder = try TemporaryFolder()
+    let store = try FolderSealedStore(folder: folder.appending("not-mounted"))
+    let key = try await bench.makeKey()
+    #expect(await failure { try await notes.enableCustomerKey(key, converting: [store]) }?.reason == .storeUnknown)
+    try await store.put([1], as: "value", in: notes)
+    try await notes.resumeConversion(of: [store])
+    #expect(try await store.get("value", in: notes) == [1])
   }
 }
 

@@ -24,23 +24,27 @@ struct ServiceBench {
   /// The first provider of a process tries the library out: once, before many tests begin at the same time.
   private static let tried = Task { await (try? MemoryKeyProvider())?.close() }
 
-  init(lease: Int = 60) async throws {
+  private let isShared: Bool
+
+  /// - Parameter isShared: whether the store says that several processes use it.
+  init(lease: Int = 60, isShared: Bool = false) async throws {
+    self.isShared = isShared
     await Self.tried.value
     owner = Principal(
       id: try PrincipalID("contoso/owner"), kind: .user, method: .token,
       expires: clock.now() + .seconds(10 * 365 * 86_400))
     vault = try VaultName("contoso-keys")
-    custody = try await Self.open(lease, memory, clock, audit, keyFaults, storeFaults, hooks)
+    custody = try await Self.open(lease, isShared, memory, clock, audit, keyFaults, storeFaults, hooks)
     try await makeVault(vault)
   }
 
   /// Another opening of the same deployment: what a second process, or one started again, is.
   func reopened(lease: Int = 60) async throws -> KeyCustody {
-    try await Self.open(lease, memory, clock, audit, keyFaults, storeFaults, hooks)
+    try await Self.open(lease, isShared, memory, clock, audit, keyFaults, storeFaults, hooks)
   }
 
   private static func open(
-    _ lease: Int, _ memory: MemoryPlugin, _ clock: ManualClock, _ audit: RecordingAuditSink,
+    _ lease: Int, _ isShared: Bool, _ memory: MemoryPlugin, _ clock: ManualClock, _ audit: RecordingAuditSink,
     _ keyFaults: FaultPlan<FaultingKeyProvider.Operation>, _ storeFaults: FaultPlan<FaultingPolicyStore.Operation>,
     _ hooks: Hooks
   ) async throws -> KeyCustody {
@@ -63,7 +67,7 @@ struct ServiceBench {
       })
     let configuration = KeyCustodyConfiguration([
       "keyProviders": ["keys": ["plugin": "faulty"], "own": ["plugin": "memory", "name": "own"]],
-      "policyStores": ["state": ["plugin": "faulty"]],
+      "policyStores": ["state": ["plugin": "faulty", "shared": .boolean(isShared)]],
       "service": [
         "keyProvider": "own", "policyStore": "state", "region": "north", "leaseSeconds": .integer(lease),
       ],
@@ -93,11 +97,11 @@ struct ServiceBench {
   func makeKey(
     _ name: String = "notes", in vault: VaultName? = nil, type: KeyType = .aes(bits: 256), role: KeyRole = .wrapping
   ) async throws -> KeyURI {
-    try await custody.vaults.createKey(uri(name, in: vault), type: type, role: role, as: owner, context: context)
+    try await custody.vaults.createKey(uri(name, in: vault), type: type, role: role, as: owner, context: context).uri
   }
 
   func rotate(_ uri: KeyURI) async throws -> KeyURI {
-    try await custody.vaults.rotateKey(uri, as: owner, context: context)
+    try await custody.vaults.rotateKey(uri, as: owner, context: context).uri
   }
 
   func update(
@@ -165,7 +169,7 @@ func failure(_ body: () async throws -> Void) async -> KeyCustodyError? {
 
 /// Waits for what a task in the background will do, for at most 30 seconds of real time.
 func eventually(_ what: Comment, _ condition: () async throws -> Bool) async throws {
-  let end = ContinuousClock.now + .seconds(30)
+  let end = ContinuousClock.now + .seconds(120)
   while try await !condition() {
     if ContinuousClock.now > end {
       Issue.record(what)

@@ -7,7 +7,7 @@ func toySubject(_ flaw: IdentityFlaw? = nil) throws -> IdentityProviderSubject {
   let silent: [IdentityFlaw] = [.silent, .leavesStreamsOpen]
   return IdentityProviderSubject(
     audience: "https://vault.example", tenant: try TenantID("contoso"), otherTenant: try TenantID("fabrikam"),
-    patience: flaw.map(silent.contains) == true ? .milliseconds(50) : .seconds(10)
+    patience: flaw.map(silent.contains) == true ? .milliseconds(50) : .seconds(30)
   ) { environment in
     let disk = ToyDirectoryDisk()
     return .persistent { ToyDirectory(disk: disk, flaw: flaw, environment: environment) }

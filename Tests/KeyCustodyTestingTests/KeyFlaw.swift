@@ -2,7 +2,8 @@
 enum KeyFlaw: String, CaseIterable, Sendable {
   case emptyIdentity, freshIdentity, sameIdentity
   case claimsWhatItCannotDo, worksUnclaimed, importFails, claimsBackup, unexplainedFinding
-  case renamesKeys, acceptsDuplicateNames, describesWrongly, sameFingerprint, acceptsAnyRole, refusesOddLabels
+  case renamesKeys, acceptsDuplicateNames, describesWrongly, sameFingerprint, acceptsAnyRole, generalKeysOnlyWrap,
+    refusesOddLabels
   case unknownIsUnavailable, destroyOnlyHides, destroyIsForgotten, losesKeys, listsDestroyedKeys, ignoresListPosition
   case probeFails
   case refuses24Bytes, deterministicOAEP, acceptsAnySize, acceptsAnyAlgorithm, dropsAlgorithm, ignoresOAEPHash
@@ -37,6 +38,7 @@ enum KeyFlaw: String, CaseIterable, Sendable {
     case .describesWrongly: ["A description tells type, role, origin, label and public key"]
     case .sameFingerprint: ["Fingerprints tell keys apart and stay the same"]
     case .acceptsAnyRole: ["A role that a key type can't play is refused"]
+    case .generalKeysOnlyWrap: ["A general RSA key unwraps and signs"]
     case .refusesOddLabels: ["A label of odd characters or great length never fails"]
     case .unknownIsUnavailable: ["An unknown key version is notFound for every operation"]
     case .destroyOnlyHides: ["A destroyed key is gone and the others are unharmed"]

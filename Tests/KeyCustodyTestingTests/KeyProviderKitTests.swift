@@ -8,7 +8,7 @@ func toySubject(_ flaw: KeyFlaw? = nil) -> KeyProviderSubject {
   let disks = Disks()
   return KeyProviderSubject(
     verify: ToyKeyProvider.verifier { disks.all.withLock { $0 } },
-    patience: flaw == .leavesStreamsOpen ? .milliseconds(50) : .seconds(10)
+    patience: flaw == .leavesStreamsOpen ? .milliseconds(50) : .seconds(30)
   ) { environment in
     let disk = ToyKeyDisk()
     disks.all.withLock { $0.append(disk) }

@@ -6,7 +6,7 @@ import Testing
 func toySubject(_ flaw: StoreFlaw? = nil, capacity: Int = .max) -> PolicyStoreSubject {
   let shared = ToyStoreDisk()
   let silent: [StoreFlaw] = [.oneWatcher, .watchesFromNow, .leavesStreamsOpen]
-  let patience: Duration = flaw.map(silent.contains) == true ? .milliseconds(50) : .seconds(10)
+  let patience: Duration = flaw.map(silent.contains) == true ? .milliseconds(50) : .seconds(30)
   return PolicyStoreSubject(capacity: capacity, patience: patience) { _ in
     let disk = flaw == .sharedDisk ? shared : ToyStoreDisk()
     return .persistent { ToyPolicyStore(disk: disk, flaw: flaw) }

@@ -239,7 +239,7 @@ final class ToyKeyProvider: KeyProvider {
   private func wrappingKey(_ request: WrapRequest) throws(KeyCustodyError) -> ToyKeyDisk.Key {
     let key = try find(request.version)
     let fits = WrapAlgorithm.fitting(key.description.type).contains(request.algorithm) || has(.acceptsAnyAlgorithm)
-    guard fits, key.description.role == .wrapping || has(.ignoresRoles) else { throw Self.wrongKey }
+    guard fits, key.description.role.wraps || has(.ignoresRoles) else { throw Self.wrongKey }
     return key
   }
 
@@ -262,7 +262,7 @@ final class ToyKeyProvider: KeyProvider {
     if has(.claimsWhatItCannotDo), request.algorithm == .rs256 { throw Self.notOffered }
     let key = try find(request.version)
     let fits = SignatureAlgorithm.fitting(key.description.type).contains(request.algorithm)
-    guard fits || has(.signsWithAnyAlgorithm), key.description.role == .signing || has(.ignoresRoles) else {
+    guard fits || has(.signsWithAnyAlgorithm), mayKeySign(key) else {
       throw Self.wrongKey
     }
     guard digest.count == request.algorithm.digestLength || has(.signsAnyLength) else {
@@ -270,6 +270,11 @@ final class ToyKeyProvider: KeyProvider {
     }
     let signature = Self.signature(key, has(.signsSomethingElse) ? [] : digest, request.algorithm)
     return has(.shortensSignatures) && signature[0] < 128 ? Array(signature.dropFirst()) : signature
+  }
+
+  private func mayKeySign(_ key: ToyKeyDisk.Key) -> Bool {
+    let role = key.description.role
+    return has(.ignoresRoles) || role.signs && !(role.wraps && has(.generalKeysOnlyWrap))
   }
 
   private static func signature(_ key: ToyKeyDisk.Key, _ digest: [UInt8], _ algorithm: SignatureAlgorithm) -> [UInt8] {

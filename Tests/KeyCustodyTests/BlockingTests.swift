@@ -20,6 +20,18 @@ struct BlockingTests {
     }
   }
 
+  @Test("RELIABILITY 3.38: a C library that writes to a daemon that has gone gets an error, and the process lives")
+  func brokenPipe() async throws {
+    let code = try await BlockingWorker().run { () -> Int32 in
+      var ends: [Int32] = [0, 0]
+      guard unsafe pipe(&ends) == 0 else { return -1 }
+      close(ends[0])
+      defer { close(ends[1]) }
+      return unsafe write(ends[1], [1], 1) == -1 ? errno : 0
+    }
+    #expect(code == EPIPE)
+  }
+
   @Test("Two workers have two threads")
   func twoThreads() async throws {
     let (one, two) = (try BlockingWorker(), try BlockingWorker())

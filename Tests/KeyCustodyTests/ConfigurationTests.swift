@@ -32,7 +32,58 @@ struct ConfigurationTests {
       "{a: 1}",
     ])
   func malformed(_ text: String) {
-    #expect(throws: KeyCustodyError(.invalidInput, .malformed, "")) { try read(text) }
+    let error = #expect(throws: KeyCustodyError.self) {
+      try KeyCustodyConfiguration(json: [UInt8](utf8: text), file: "the.json")
+    }
+    #expect(error == KeyCustodyError(.invalidInput, .malformed, ""))
+    #expect(error?.message.contains("'the.json'") == true, "it names the file")
+    #expect(error?.remedy.isEmpty == false)
+  }
+
+  @Test(
+    "A value that no setting can have is told by its path and by what was found, in words of JSON",
+    arguments: [
+      (#"{"s": {"a": 1.5}}"#, "'s.a'", "not whole"), (#"{"s": {"a": 99999999999999999999}}"#, "'s.a'", "too large"),
+      (#"{"s": {"a": null}}"#, "'s.a'", "null"), (#"{"s": {"a": ["x", 1]}}"#, "'s.a'", "item 2"),
+      (#"{"s": {"a": [["x"]]}}"#, "'s.a'", "item 1"), (#"{"s": {"a": [{}]}}"#, "'s.a'", "item 1"),
+      ("null", "configuration", "null"), ("1.5", "configuration", "not whole"), ("[]", "JSON object", "a list"),
+      ("7", "JSON object", "a whole number"),
+    ])
+  func unfit(_ text: String, _ path: String, _ found: String) {
+    let error = #expect(throws: KeyCustodyError.self) { try read(text) }
+    #expect(error == KeyCustodyError(.invalidInput, .malformed, ""))
+    let message = error?.message ?? ""
+    #expect(message.contains(path) && message.contains(found), "\(message)")
+    #expect(!message.contains("decod") && !message.contains("Dictionary"), "\(message)")
+    #expect(error?.remedy.isEmpty == false)
+  }
+
+  @Test("A wrong or missing value is told with the file, what was found, and how it is written")
+  func namesFile() throws {
+    let text = #"{"text": "4711", "number": 4711, "flag": true, "list": ["4711"], "deep": {}}"#
+    let root = try KeyCustodyConfiguration(json: [UInt8](utf8: text), file: "the.json").root
+    func fails(_ found: String, _ change: String, _ body: () throws -> Void) {
+      let error = #expect(throws: KeyCustodyError.self, performing: body)
+      #expect(error?.message.contains("in 'the.json'") == true, "\(error?.message ?? "")")
+      #expect(error?.message.hasSuffix("and is \(found).") == true, "\(error?.message ?? "")")
+      #expect(error?.remedy.contains(change) == true, "\(error?.remedy ?? "")")
+      #expect(found == "4711" || error?.description.contains("4711") == false, "it may be a secret in the wrong place")
+    }
+    fails("a whole number", "double quotes") { _ = try root.string("number") }
+    fails("true", #""flag": "…""#) { _ = try root.string("flag") }
+    fails("a list", "double quotes") { _ = try root.string("list") }
+    fails("an object", "double quotes") { _ = try root.string("deep") }
+    fails("a text", "without quotes") { _ = try root.integer("text", in: 0...9) }
+    fails("4711", "within these bounds") { _ = try root.integer("number", in: 0...9) }
+    fails("a text", "true or false") { _ = try root.boolean("text") }
+    fails("a text", #""text": ["…"]"#) { _ = try root.strings("text") }
+    fails("a text", "braces") { _ = try root.section("text").names() }
+    let missing = #expect(throws: KeyCustodyError.self) { try root.requiredString("something else") }
+    #expect(missing?.remedy.contains("'the.json'") == true)
+    let unknown = #expect(throws: KeyCustodyError.self) {
+      try KeyCustodyConfiguration(json: [UInt8](utf8: #"{"x": 1}"#), file: "the.json").root.refuseUnknownKeys()
+    }
+    #expect(unknown?.message.contains("'x' in 'the.json'") == true)
   }
 
   @Test("A value of the wrong kind is refused, and the message says where and what is due")
@@ -138,6 +189,7 @@ struct ConfigurationTests {
       let error = #expect(throws: KeyCustodyError.self, performing: body)
       #expect(error == KeyCustodyError(.invalidInput, .badConfigurationValue, ""))
       #expect(error?.message.contains("KEYCUSTODY_S") == true)
+      #expect(error?.remedy.contains("environment variable") == true)
     }
   }
 

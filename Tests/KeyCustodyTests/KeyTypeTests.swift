@@ -33,7 +33,7 @@ struct KeyTypeTests {
       switch type {
       case .rsa:
         #expect(wraps == [.rsaOAEP256, .rsaOAEP])
-        #expect(signs == [.ps256, .rs256])
+        #expect(signs == [.ps256, .rs256, .ps384, .rs384, .ps512, .rs512])
       case .aes:
         #expect(wraps == [.aes256KW])
         #expect(signs.isEmpty)
@@ -42,7 +42,7 @@ struct KeyTypeTests {
         #expect(signs.map(\.digestLength) == [[.p256: 32, .p384: 48, .p521: 64][curve]])
       }
     }
-    #expect(SignatureAlgorithm.allCases.map(\.digestLength) == [32, 48, 64, 32, 32])
+    #expect(SignatureAlgorithm.allCases.map(\.digestLength) == [32, 48, 64, 32, 48, 64, 32, 48, 64])
     #expect(EllipticCurve.allCases.map(\.coordinateLength) == [32, 48, 66])
   }
 
@@ -53,7 +53,7 @@ struct KeyTypeTests {
         let request = GenerateKeyRequest(version: try KeyVersionID(random: SystemRandom()), type: type, role: role)
         let possible =
           switch (type, role) {
-          case (.ec, .wrapping), (.aes, .signing): false
+          case (.ec, .wrapping), (.ec, .general), (.aes, .signing), (.aes, .general): false
           default: true
           }
         if possible {

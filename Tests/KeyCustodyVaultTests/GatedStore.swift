@@ -25,6 +25,7 @@ final class GatedStore: PolicyStore {
   }
 
   var identity: ProviderIdentity { inner.identity }
+  var isShared: Bool { inner.isShared }
   func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord? { try await inner.read(key) }
   func compareAndSet(
     _ key: RecordKey, expecting revision: StoreRevision?, value: [UInt8]

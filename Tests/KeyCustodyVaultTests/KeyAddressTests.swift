@@ -14,7 +14,7 @@ struct KeyAddressTests {
     #expect(first.description == "https://kv1.vault.test/keys/key/\(try #require(first.version))")
     #expect(try await bench.wrap(versionless).key == first)
     let old = try await bench.wrap(versionless)
-    let second = try await bench.vaults.rotateKey(versionless, as: bench.owner, context: bench.context)
+    let second = try await bench.vaults.rotateKey(versionless, as: bench.owner, context: bench.context).uri
     #expect(second.version != first.version)
     #expect(try await bench.wrap(versionless).key == second)
     #expect(try await bench.wrap(first).key == first)

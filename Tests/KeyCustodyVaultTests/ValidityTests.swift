@@ -65,7 +65,7 @@ struct ValidityTests {
   func disabled() async throws {
     let bench = try await VaultBench()
     let first = try await bench.create()
-    let second = try await bench.vaults.rotateKey(first, as: bench.owner, context: bench.context)
+    let second = try await bench.vaults.rotateKey(first, as: bench.owner, context: bench.context).uri
     let (old, new) = (try await bench.wrap(first), try await bench.wrap(second))
     try await bench.vaults.updateKey(first, isEnabled: false, as: bench.owner, context: bench.context)
     for validity in [Vaults.Validity.wire, .strict] {

@@ -36,7 +36,7 @@ struct VaultBench {
       VaultDefinition(
         name: vault, tenant: TenantID("contoso"), region: Region("north"), keyProvider: "keys", softDeleteDays: days,
         purgeProtection: purgeProtection))
-    try await grant(owner.id, Set(KeyPermission.allCases))
+    try await grant(owner.id, Set(KeyPermission.allCases), secrets: Set(SecretPermission.allCases))
     audit.removeAll()
   }
 
@@ -53,12 +53,13 @@ struct VaultBench {
   }
 
   func grant(
-    _ principal: PrincipalID, _ permissions: Set<KeyPermission>, _ effect: AccessRule.Effect = .allow
+    _ principal: PrincipalID, _ permissions: Set<KeyPermission>, _ effect: AccessRule.Effect = .allow,
+    secrets: Set<SecretPermission> = []
   ) async throws {
     try await vaults.setRule(
       AccessRule(
         name: "\(effect.rawValue)-\(principal.tenant)-\(principal.subject)", principal: principal, effect: effect,
-        keys: permissions),
+        keys: permissions, secrets: secrets),
       in: vault)
   }
 
@@ -68,7 +69,7 @@ struct VaultBench {
   func create(
     _ name: String = "key", type: KeyType = .aes(bits: 256), role: KeyRole = .wrapping
   ) async throws -> KeyURI {
-    try await vaults.createKey(uri(name), type: type, role: role, as: owner, context: context)
+    try await vaults.createKey(uri(name), type: type, role: role, as: owner, context: context).uri
   }
 
   func secret(_ byte: UInt8 = 0x5a) -> SecretBytes { SecretBytes(copying: [UInt8](repeating: byte, count: 32)) }

@@ -47,7 +47,8 @@ struct VaultModelTests {
     guard operation < 8 else { return nil }
     switch (operation, key) {
     case (0, nil): return nil
-    case (0, .some): return error(.invalidInput, .alreadyExists)
+    case (0, .some(let key)):
+      return error(.invalidInput, key.purgeable == nil ? .alreadyExists : .deletedButRecoverable)
     case (_, nil): return error(.notFound, .keyUnknown)
     case (1, .some(let key)): return key.purgeable == nil ? nil : error(.disabled, .keyDeleted)
     case (2, .some(let key)): return key.purgeable == nil ? error(.notFound, .keyUnknown) : nil
@@ -71,7 +72,7 @@ struct VaultModelTests {
     case 0: model[name] = Key(versions: [try await bench.create(name)])
     case 1:
       let deletion = try await vaults.deleteKey(uri, as: owner, context: context)
-      model[name]?.purgeable = deletion.scheduledPurge
+      model[name]?.purgeable = deletion.deletion.scheduledPurge
       let definition = try await vaults.definition(bench.vault)
       if definition?.purgeProtection == false { model[name]?.purgeable = bench.clock.now() }
     case 2:
@@ -81,7 +82,7 @@ struct VaultModelTests {
       try await vaults.purgeKey(uri, as: owner, context: context)
       model[name] = nil
     case 4:
-      let made = try await vaults.rotateKey(uri, as: owner, context: context)
+      let made = try await vaults.rotateKey(uri, as: owner, context: context).uri
       model[name]?.versions.append(made)
     case 5:
       let wrapped = try await bench.wrap(uri)

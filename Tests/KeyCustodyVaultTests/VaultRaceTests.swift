@@ -33,7 +33,7 @@ struct VaultRaceTests {
     let first = try await bench.create()
     let made = try await withThrowingTaskGroup(of: KeyURI.self) { group in
       for _ in 0..<32 {
-        group.addTask { try await bench.vaults.rotateKey(first, as: bench.owner, context: bench.context) }
+        group.addTask { try await bench.vaults.rotateKey(first, as: bench.owner, context: bench.context).uri }
       }
       return try await group.reduce(into: []) { $0.append($1) }
     }

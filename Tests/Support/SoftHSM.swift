@@ -112,6 +112,8 @@ public struct SoftHSMToken: Sendable {
   public var settings: [String: ConfigurationValue] {
     [
       "plugin": "pkcs11", "module": .string(module), "token": .string(uri), "pinFile": .string(pinFile),
+      // Tests share two cores with each other.
+      "timeout": 60,
     ]
   }
 

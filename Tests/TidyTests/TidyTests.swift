@@ -70,7 +70,10 @@ struct TidyTests {
     "Sources/KeyCustodyTesting/": ["KeyCustody"],
     "Plugins/Memory/": ["KeyCustody", "KeyCustodyCrypto"],
     "Plugins/File/": ["KeyCustody", "KeyCustodyCrypto"],
+    "Plugins/SQLite/": ["KeyCustody", "KeyCustodyCrypto"],
+    "Plugins/PostgreSQL/": ["KeyCustody", "KeyCustodyCrypto", "CKeyCustodyPostgreSQL"],
     "Plugins/PKCS11/": ["KeyCustody", "KeyCustodyCrypto", "CKeyCustodyPKCS11"],
+    "Plugins/OIDC/": ["KeyCustody", "KeyCustodyCrypto"],
   ]
 
   @Test("The core imports nothing of ours, and no plugin imports another", arguments: imports.keys.sorted())
@@ -107,6 +110,10 @@ struct TidyTests {
       for suite in ["KeyProviderConformance.all", "PolicyStoreConformance.all"] {
         #expect(tests.contains { $0.contains(suite) }, "\(plugin) runs \(suite)")
       }
+    }
+    for plugin in ["SQLite", "PostgreSQL"] {
+      let tests = try Self.files(in: ["Tests/KeyCustody\(plugin)Tests"]).flatMap(\.lines)
+      #expect(tests.contains { $0.contains("PolicyStoreConformance.all") }, "\(plugin)")
     }
     let vault = try Self.files(in: ["Tests/KeyCustodyVaultTests"]).flatMap(\.lines)
     #expect(vault.contains { $0.contains("IdentityProviderConformance.all") })

@@ -44,7 +44,8 @@ try await custody.vaults.setRule(
   in: vault)
 let key = try await custody.vaults.createKey(
   custody.vaults.uri(vault, KeyName("notes")), type: .rsa(bits: 2048), role: .wrapping, as: caller,
-  context: CallContext(purpose: .administration, principal: owner))
+  context: CallContext(purpose: .administration, principal: owner)
+).uri
 print("the customer made \(key)")
 
 // The service asks for the key; the customer grants its use to the resource's identity.

@@ -56,7 +56,7 @@ let sealedPieces = AsyncStream { continuation in
   continuation.yield(sealed)
   continuation.finish()
 }
-for try await piece in try media.openStream(sealedPieces, as: "film") {
+for try await piece in try await media.openStream(sealedPieces, as: "film") {
   for byte in piece {
     try require(byte == content(at: position), "Byte \(position) is not what was sealed.")
     position += 1
@@ -81,7 +81,7 @@ do {
     continuation.yield(altered)
     continuation.finish()
   }
-  for try await piece in try media.openStream(stream, as: "film") { released += piece.count }
+  for try await piece in try await media.openStream(stream, as: "film") { released += piece.count }
   throw Unexpected(description: "An altered object opened.")
 } catch let error as KeyCustodyError {
   try require(error.code == .integrityFailure, "An altered object was refused with \(error).")

@@ -160,19 +160,3 @@ struct DurableFolder: Sendable {
     }
   }
 }
-
-extension FileStatus {
-  /// Refuses what somebody else owns, or what group or others may read or change.
-  func checkPrivate(_ path: String) throws(KeyCustodyError) {
-    guard owner == geteuid() else {
-      throw KeyCustodyError(
-        .denied, .unsafePermissions, "'\(path)' belongs to another user (\(owner)).",
-        remedy: "Give it to the service's user: chown -R \(geteuid()) '\(path)'.")
-    }
-    guard permissions & 0o077 == 0 else {
-      throw KeyCustodyError(
-        .denied, .unsafePermissions, "Other users may read or change '\(path)'.",
-        remedy: "Take that from them: chmod go= '\(path)'.")
-    }
-  }
-}

@@ -21,7 +21,7 @@ public struct FileKeyProvider: KeyProvider {
   ///   - directory: the folder; only its owner may enter it.
   ///   - secret: what unlocks it.
   ///   - create: whether to make the store when the folder is empty or absent.
-  /// - Throws: `credentialRejected` (`wrong-secret`); `denied` (`unsafe-permissions`); `integrityFailure` (`damaged`,
+  /// - Throws: `credentialRejected` (`wrong-secret`); `notFound` (`key-file-missing`); `denied` (`unsafe-permissions`); `integrityFailure` (`damaged`,
   ///   `unknown-format`); `invalidInput` for a folder that is none or holds something else; `unavailable` for one that
   ///   is absent, can't be used or has no room.
   public init(

@@ -18,7 +18,7 @@ final class FileKeys: SoftwareKeyStorage {
   ) throws(KeyCustodyError) {
     random = environment.random
     let root = DurableFolder(path: directory, system: system, random: environment.random)
-    let secret = MasterKeySecret(source: secret, environment: environment)
+    let secret = MasterKeySecret(source: secret, environment: environment, directory: directory)
     let make = { () throws(KeyCustodyError) -> StoreFile in try secret.makeStore(system: system) }
     folder = try StoreFolder(
       root, kind: .keys, contents: "keys", isExclusive: false, make: create ? make : nil)
@@ -63,11 +63,10 @@ final class FileKeys: SoftwareKeyStorage {
     for candidate in try folder.contents.names().compactMap(Self.version).sorted() {
       guard found.count < limit else { break }
       guard version.map({ $0 < candidate }) ?? true else { continue }
-      do { if try open(candidate) != nil { found.append(candidate) } } catch {
-        // A damaged key is refused by name when it is used; a disk that does not answer is no short list.
-        guard error.code == .integrityFailure || error.code == .denied else { throw error }
-      }
+      if try isWhole(candidate) { found.append(candidate) }
     }
+    // What vanished meanwhile was destroyed, or the store is gone, which is no short list.
+    try folder.confirm()
     return found
   }
 
@@ -82,6 +81,19 @@ final class FileKeys: SoftwareKeyStorage {
   func close() {
     master.withLock { $0 = nil }
     folder.close()
+  }
+
+  /// Whether a key's file is there and whole.
+  ///
+  /// A damaged key is refused by name when it is used; a disk that does not answer is no short list, nor is one that
+  /// gave wrong bytes once.
+  private func isWhole(_ version: KeyVersionID) throws(KeyCustodyError) -> Bool {
+    for _ in 0..<2 {
+      do { return try open(version) != nil } catch {
+        guard error.code == .integrityFailure || error.code == .denied else { throw error }
+      }
+    }
+    return false
   }
 
   /// Opens a key's file; `nil` when there is none.

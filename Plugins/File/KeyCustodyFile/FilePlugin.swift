@@ -21,19 +21,27 @@ public enum FilePlugin {
     let create = try section.boolean("create") ?? true
     let keyFile = try section.string("keyFile")
     let passphrase = try SecretReference("passphrase", in: section, environment: environment)
+    let place = section.path.joined(separator: ".")
     let secret: FileKeyProvider.Secret
     switch (keyFile, passphrase) {
     case (let path?, nil): secret = .keyFile(environment.path(path))
     case (nil, let reference?): secret = .passphrase(reference)
     case (nil, nil), (.some, .some):
-      let place = section.path.joined(separator: ".")
       throw KeyCustodyError(
         .invalidInput, keyFile == nil ? .missingConfigurationKey : .badConfigurationValue,
         "'\(place)' must say what unlocks the key store, and only once.",
         remedy: "Give exactly one of 'keyFile', 'passphraseFile' and 'passphraseEnvironment'.")
     }
     return { () throws(KeyCustodyError) in
-      try await FileKeyProvider(directory: directory, secret: secret, create: create, environment: environment)
+      do throws(KeyCustodyError) {
+        return try await FileKeyProvider(
+          directory: directory, secret: secret, create: create, environment: environment)
+      } catch {
+        guard error.reason == .keyFileMissing else { throw error }
+        throw KeyCustodyError(
+          error.code, error.reason, "'\(place).keyFile' names a file that is not there. \(error.message)",
+          remedy: error.remedy, diagnostic: error.diagnostic)
+      }
     }
   }
 

@@ -40,10 +40,16 @@ public final class FilePolicyStore: PolicyStore {
   /// `file` and the number in the store's `store.json`.
   public var identity: ProviderIdentity { records.identity }
 
+  /// The folder is held by one opening at a time.
+  public var isShared: Bool { false }
+
   /// Reads a record.
   ///
   /// - Throws: `integrityFailure` (`damaged`), naming the file.
-  public func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord? { try records.read(key) }
+  public func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord? {
+    await settle()
+    return try records.read(key)
+  }
 
   /// Writes a record if the store still holds the revision expected.
   ///
@@ -74,18 +80,29 @@ public final class FilePolicyStore: PolicyStore {
   public func list(
     prefix: String, after key: RecordKey?, limit: Int
   ) async throws(KeyCustodyError) -> [PolicyRecord] {
-    try records.page(prefix: prefix, after: key, limit: min(limit, PolicyStoreLimits.pageSize))
+    await settle()
+    return try records.page(prefix: prefix, after: key, limit: min(limit, PolicyStoreLimits.pageSize))
   }
 
   /// Changes after a revision.
   ///
   /// A reader that does not keep up costs memory, never a change.
   public func watch(since revision: StoreRevision) async throws(KeyCustodyError) -> AsyncStream<StoreChange> {
-    try records.watch(since: revision)
+    await settle()
+    return try records.watch(since: revision)
   }
 
   /// The newest revision.
-  public func currentRevision() async throws(KeyCustodyError) -> StoreRevision { try records.currentRevision() }
+  public func currentRevision() async throws(KeyCustodyError) -> StoreRevision {
+    await settle()
+    return try records.currentRevision()
+  }
+
+  /// Waits for the disk only after a change whose outcome is unknown: until it is known, what it touched is not told.
+  private func settle() async {
+    guard records.isUnsettled else { return }
+    await worker.run { try? self.records.settle() }
+  }
 
   /// Ends all use and lets go of the folder.
   public func close() async { await worker.run { self.records.close() } }

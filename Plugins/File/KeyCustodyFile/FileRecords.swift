@@ -3,16 +3,21 @@ import Synchronization
 
 /// The records of a folder: files, and a table of them in memory.
 ///
-/// ``change(_:expecting:to:)`` is called by one thread at a time; the rest may be called from anywhere and does not
-/// block.
+/// ``change(_:expecting:to:)`` and ``settle()`` are called by one thread at a time; the rest may be called from
+/// anywhere and does not block.
 final class FileRecords: Sendable {
   private struct State {
     var table: RecordTable
     /// What can't be read, by the name of its file.
     var damaged: [String: DamagedRecord]
+    /// Changes of which it is not known whether they happened, by the name of the file.
+    var unsettled: [String: UnsettledChange] = [:]
     var watchers: [Int: AsyncStream<StoreChange>.Continuation] = [:]
     var nextWatcher = 0
     var isClosed = false
+
+    /// What stands in the way of reading or changing a record.
+    func obstacle(_ name: String) -> KeyCustodyError? { damaged[name]?.error ?? unsettled[name]?.error }
   }
 
   private let folder: StoreFolder
@@ -37,6 +42,8 @@ final class FileRecords: Sendable {
       guard let told = RecordFileName.key(of: name) else { continue }
       do { records.append(try Self.load(name, folder.contents)) } catch {
         guard error.code == .integrityFailure || error.code == .denied else { throw error }
+        // A file that vanished with all the others is not damaged.
+        try folder.confirm()
         damaged[name] = DamagedRecord(key: told.text, isWhole: told.isWhole, error: error)
       }
     }
@@ -52,13 +59,14 @@ final class FileRecords: Sendable {
   func read(_ key: RecordKey) throws(KeyCustodyError) -> PolicyRecord? {
     let name = try RecordFileName.of(key)
     return try withState { (state) throws(KeyCustodyError) in
-      if let damaged = state.damaged[name] { throw damaged.error }
+      if let error = state.obstacle(name) { throw error }
       return state.table[key]
     }
   }
 
   func page(prefix: String, after key: RecordKey?, limit: Int) throws(KeyCustodyError) -> [PolicyRecord] {
     try withState { (state) throws(KeyCustodyError) in
+      if let unsettled = state.unsettled.values.first { throw unsettled.error }
       let page = state.table.page(prefix: prefix, after: key, limit: limit)
       let end = page.count < limit ? nil : page.last?.key
       for damaged in state.damaged.values.sorted(by: { $0.key < $1.key })
@@ -78,8 +86,9 @@ final class FileRecords: Sendable {
     _ key: RecordKey, expecting expected: StoreRevision?, to value: [UInt8]?
   ) throws(KeyCustodyError) -> StoreOutcome {
     let name = try RecordFileName.of(key)
+    try settle()
     let plan = try withState { (state) throws(KeyCustodyError) in
-      if let damaged = state.damaged[name] { throw damaged.error }
+      if let error = state.obstacle(name) { throw error }
       return state.table.plan(key, expecting: expected)
     }
     let next: StoreRevision
@@ -96,7 +105,12 @@ final class FileRecords: Sendable {
         try folder.confirm()
       }
     } catch {
-      if error.code == .timeout { settle(key, name, next) }
+      if error.code == .timeout {
+        try withState { (state) throws(KeyCustodyError) in
+          state.unsettled[name] = UnsettledChange(key: key, revision: next, error: error)
+        }
+        try? settle()
+      }
       throw error
     }
     try commit(key, next, value)
@@ -107,6 +121,7 @@ final class FileRecords: Sendable {
     // Unbounded: a change that is dropped is a revocation that is not seen. A reader should keep up.
     let (stream, continuation) = AsyncStream.makeStream(of: StoreChange.self, bufferingPolicy: .unbounded)
     let id = try withState { (state) throws(KeyCustodyError) in
+      if let unsettled = state.unsettled.values.first { throw unsettled.error }
       let changes = state.table.changes(since: revision)
       let current = state.table.revision
       if !state.damaged.isEmpty, changes.first != .resynchronize(current) {
@@ -152,18 +167,40 @@ final class FileRecords: Sendable {
     }
   }
 
-  /// After a change of unknown outcome: takes over what is in the folder now.
-  private func settle(_ key: RecordKey, _ name: String, _ revision: StoreRevision) {
-    do {
-      if try folder.contents.status(name) == nil {
-        try commit(key, revision, nil)
-      } else {
-        let found = try Self.load(name, folder.contents)
-        if found.revision == revision { try commit(key, revision, found.value) }
+  /// Whether the outcome of a change is unknown, so that nothing may be read before ``settle()``.
+  var isUnsettled: Bool { state.withLock { !$0.unsettled.isEmpty } }
+
+  /// After changes of unknown outcome: takes over what is in the folder now.
+  ///
+  /// - Throws: `unavailable` where the folder can't be read; the changes stay unsettled, and are looked at again.
+  func settle() throws(KeyCustodyError) {
+    for (name, change) in state.withLock({ $0.unsettled }) {
+      let found: PolicyRecord?
+      do {
+        if try folder.contents.status(name) == nil {
+          // Not there, in a store that is.
+          try folder.confirm()
+          found = nil
+        } else {
+          found = try Self.load(name, folder.contents)
+        }
+      } catch {
+        guard error.code == .integrityFailure || error.code == .denied else { throw error }
+        try folder.confirm()
+        state.withLock { state in
+          state.unsettled[name] = nil
+          state.damaged[name] = DamagedRecord(key: change.key.description, isWhole: true, error: error)
+        }
+        continue
       }
-    } catch {
-      state.withLock { state in
-        state.damaged[name] = DamagedRecord(key: key.description, isWhole: true, error: error)
+      let known = state.withLock { state in
+        state.unsettled[name] = nil
+        return state.table[change.key]
+      }
+      if let found, found.revision == change.revision {
+        try commit(change.key, change.revision, found.value)
+      } else if found == nil, known != nil {
+        try commit(change.key, change.revision, nil)
       }
     }
   }
@@ -190,6 +227,13 @@ final class FileRecords: Sendable {
     }
     return record
   }
+}
+
+/// A change of which it is not known whether it happened.
+private struct UnsettledChange {
+  let key: RecordKey
+  let revision: StoreRevision
+  let error: KeyCustodyError
 }
 
 /// A record whose file can't be read.

@@ -10,6 +10,8 @@ struct MasterKeySecret: Sendable {
 
   let source: FileKeyProvider.Secret
   let environment: RuntimeEnvironment
+  /// The store's folder.
+  let directory: String
 
   /// A new store's file, with a new master key.
   func makeStore(system: any FileSystem) throws(KeyCustodyError) -> StoreFile {
@@ -48,8 +50,14 @@ struct MasterKeySecret: Sendable {
     guard rounds.contains(lock.iterations) else {
       throw .damagedFile(path, "\(lock.iterations) rounds of \(lock.derivation.rawValue) are not accepted")
     }
-    let base = try derive(salt: salt, iterations: lock.iterations, system: system)
-    guard constantTimeEqual(Array(try Self.check(store, base).utf8), Array(lock.check.utf8)) else {
+    var base = try derive(salt: salt, iterations: lock.iterations, system: system)
+    var isRight = constantTimeEqual(Array(try Self.check(store, base).utf8), Array(lock.check.utf8))
+    if !isRight, case .keyFile = source {
+      // A disk that gave wrong bytes once must not send anybody to look for another key file.
+      base = try derive(salt: salt, iterations: lock.iterations, system: system)
+      isRight = constantTimeEqual(Array(try Self.check(store, base).utf8), Array(lock.check.utf8))
+    }
+    guard isRight else {
       throw KeyCustodyError(
         .credentialRejected, .wrongSecret,
         "The \(derivation == .passphrase ? "passphrase" : "key file") does not unlock the key store '\(path)'.",
@@ -76,7 +84,7 @@ struct MasterKeySecret: Sendable {
     case .passphrase(let reference):
       return try Hashing.pbkdf2(passphrase: try reference.load(environment), salt: salt, iterations: iterations)
     case .keyFile(let path):
-      return try Self.readKeyFile(path, system).withBytes { (key) throws(KeyCustodyError) in
+      return try readKeyFile(path, system).withBytes { (key) throws(KeyCustodyError) in
         try Hashing.hmac(.sha512, key: key, [salt])
       }
     }
@@ -97,10 +105,15 @@ struct MasterKeySecret: Sendable {
   }
 
   /// Reads a key file byte for byte: unlike a passphrase it may end in a line break that belongs to it.
-  private static func readKeyFile(_ path: String, _ system: any FileSystem) throws(KeyCustodyError) -> SecretBytes {
+  private func readKeyFile(_ path: String, _ system: any FileSystem) throws(KeyCustodyError) -> SecretBytes {
     do {
       guard let status = try system.status(path, followingLink: true) else {
-        throw SystemError(code: 2, call: "stat")
+        // The store's folder is open: where not even that is seen, the disk is gone, and perhaps comes back.
+        guard try system.status(directory, followingLink: true) != nil else { throw SystemError(code: 2, call: "stat") }
+        throw KeyCustodyError(
+          .notFound, .keyFileMissing, "The key file '\(path)' is not there.",
+          remedy: "For a store that is still to be made, make it: (umask 077; head -c 32 /dev/urandom > '\(path)'). A "
+            + "store that exists opens with its own key file alone: restore that, or mount its file system.")
       }
       guard status.permissions & 0o027 == 0 else {
         throw KeyCustodyError(

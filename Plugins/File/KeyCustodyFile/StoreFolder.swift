@@ -46,7 +46,7 @@ final class StoreFolder: Sendable {
       } else {
         throw KeyCustodyError(SystemError(code: 2, call: "open"), path)
       }
-      try Self.check(self.contents)
+      try Self.check(self.contents, of: root)
     } catch {
       root.system.close(file)
       throw error
@@ -63,10 +63,14 @@ final class StoreFolder: Sendable {
       try StoreFile.decode(bytes, as: store.kind, at: path).uuid == store.uuid,
       try contents.exists()
     else {
-      throw KeyCustodyError(
-        .unavailable, .unreachable, "The store that was opened is not at '\(root.path)' any more.",
-        remedy: "Check that its file system is mounted; then start the service anew.")
+      throw Self.gone(root)
     }
+  }
+
+  private static func gone(_ root: DurableFolder) -> KeyCustodyError {
+    KeyCustodyError(
+      .unavailable, .unreachable, "The store that was opened is not at '\(root.path)' any more.",
+      remedy: "Check that its file system is mounted; then start the service anew.")
   }
 
   /// Lets go of the lock.
@@ -119,8 +123,9 @@ final class StoreFolder: Sendable {
     }
   }
 
-  private static func check(_ folder: DurableFolder) throws(KeyCustodyError) {
+  private static func check(_ folder: DurableFolder, of root: DurableFolder) throws(KeyCustodyError) {
     guard let status = try status(folder), status.isFolder else {
+      guard try root.status(StoreFile.name) != nil else { throw gone(root) }
       throw .damagedFile(folder.path, "the folder is missing")
     }
     try status.checkPrivate(folder.path)
@@ -150,9 +155,7 @@ final class StoreFolder: Sendable {
           try root.removeTemporaries()
           if try contents.exists() { try contents.removeTemporaries() }
         } else if isExclusive {
-          throw KeyCustodyError(
-            .busy, .locked, "The store '\(root.path)' is open already, in another process or elsewhere in this one.",
-            remedy: "Stop the other process ('fuser -v \(path)' names it), or give this one a folder of its own.")
+          throw KeyCustodyError.storeInUse(root.path, lock: path, other: "a folder of its own")
         }
         if !isExclusive { _ = try root.system.lock(file, .shared) }
         return file

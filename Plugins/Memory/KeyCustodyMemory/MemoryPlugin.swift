@@ -12,7 +12,10 @@ public struct MemoryPlugin: Sendable {
   /// A fresh, empty memory.
   public init() {}
 
-  /// The plugin `memory`, which reads the one key `name`.
+  /// The plugin `memory`.
+  ///
+  /// Its sections have the key `name`, and those of policy stores `shared`: whether several openings use the records at
+  /// a time, as processes do that share a database (default `false`).
   public var plugin: Plugin {
     Plugin(
       name: MemoryKeys.kind,
@@ -25,8 +28,9 @@ public struct MemoryPlugin: Sendable {
       },
       policyStore: { [contents] (section, environment) throws(KeyCustodyError) in
         let name = try section.string("name") ?? "default"
+        let isShared = try section.boolean("shared") ?? false
         return { () throws(KeyCustodyError) in
-          MemoryPolicyStore(records: try contents.records(name, environment.random))
+          MemoryPolicyStore(records: try contents.records(name, environment.random), isShared: isShared)
         }
       })
   }

@@ -5,6 +5,8 @@ import Synchronization
 public final class MemoryPolicyStore: PolicyStore {
   private let records: MemoryRecords
   private let owner: Int
+  /// Whether several openings are meant to use the same records at a time.
+  public let isShared: Bool
   private let isClosed = Mutex(false)
 
   /// A store over fresh, empty memory.
@@ -14,8 +16,9 @@ public final class MemoryPolicyStore: PolicyStore {
     self.init(records: try MemoryRecords(random: environment.random))
   }
 
-  init(records: MemoryRecords) {
+  init(records: MemoryRecords, isShared: Bool = false) {
     self.records = records
+    self.isShared = isShared
     owner = records.open()
   }
 

@@ -10,6 +10,12 @@ struct PKCS11Settings: Sendable {
   var pin: SecretReference
   /// How many sessions do work.
   var sessions: Int
+  /// How long a call that brings no deadline of its own may take.
+  var timeout: Duration
+  /// How long making keys, listing them and opening may take.
+  var longTimeout: Duration { timeout * 12 }
+  /// Whether what an AES key wrapped is unwrapped again and compared before it goes out.
+  var checksWraps: Bool
   /// What the host may do in the token's place.
   var emulated: Set<WrapAlgorithm>
   /// Clock, log, variables.
@@ -18,7 +24,7 @@ struct PKCS11Settings: Sendable {
   /// What `emulate` may list.
   static let emulatable: Set<WrapAlgorithm> = [.rsaOAEP256]
 
-  /// Reads `module`, `token`, `pinFile` or `pinEnvironment`, which both kinds of backend share.
+  /// Reads `module`, `token`, `pinFile` or `pinEnvironment`, and `timeout`, which both kinds of backend share.
   init(common section: ConfigurationSection, _ environment: RuntimeEnvironment) throws(KeyCustodyError) {
     module = try section.requiredString("module")
     try PKCS11ModuleHost.requireAbsolute(module)
@@ -32,13 +38,16 @@ struct PKCS11Settings: Sendable {
     self.pin = pin
     sessions = 1
     emulated = []
+    timeout = .seconds(try section.integer("timeout", in: 1...600) ?? 5)
+    checksWraps = true
     self.environment = environment
   }
 
-  /// Reads the settings of a key provider: the shared ones, `sessions` and `emulate`.
+  /// Reads the settings of a key provider: the shared ones, `sessions`, `checkWraps` and `emulate`.
   init(keyProvider section: ConfigurationSection, _ environment: RuntimeEnvironment) throws(KeyCustodyError) {
     try self.init(common: section, environment)
     sessions = try section.integer("sessions", in: 1...64) ?? 4
+    checksWraps = try section.boolean("checkWraps") ?? true
     for name in try section.strings("emulate") ?? [] {
       let algorithm = WrapAlgorithm(rawValue: name)
       guard Self.emulatable.contains(algorithm) else {

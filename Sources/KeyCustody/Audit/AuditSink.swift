@@ -1,6 +1,6 @@
 public import Logging
 
-/// One use of a key, or one refused attempt (SEMANTICS V11).
+/// One use of a key, one act of administration, or one refused attempt (SEMANTICS V11).
 ///
 /// Holds no key material, plaintext, PIN or token.
 public struct AuditEvent: Sendable, Hashable, Codable {
@@ -21,9 +21,9 @@ public struct AuditEvent: Sendable, Hashable, Codable {
   public var principal: String
   /// How the caller proved who it is.
   public var method: String
-  /// What: a permission's name.
+  /// What: a permission's name, or that of an act of administration.
   public var action: String
-  /// On what: a key's address, with the version used where one was.
+  /// On what: a key's address, with the version used where one was; a vault's address, or a principal.
   public var target: String
   /// For which resource.
   public var resource: String?
@@ -35,11 +35,15 @@ public struct AuditEvent: Sendable, Hashable, Codable {
   public var error: String?
   /// Ties the event to the request that caused it.
   public var requestID: String
+  /// From where: the caller's address; `nil` for a call from within the process.
+  public var source: String?
+  /// What was set, where the action does not say it all.
+  public var detail: String?
 
   /// An event.
   public init(
     time: Timestamp, principal: String, method: String, action: String, target: String, resource: String?,
-    rule: String, outcome: Outcome, error: String?, requestID: String
+    rule: String, outcome: Outcome, error: String?, requestID: String, source: String? = nil, detail: String? = nil
   ) {
     self.time = time
     self.principal = principal
@@ -51,6 +55,8 @@ public struct AuditEvent: Sendable, Hashable, Codable {
     self.outcome = outcome
     self.error = error
     self.requestID = requestID
+    self.source = source
+    self.detail = detail
   }
 }
 
@@ -75,6 +81,7 @@ public struct LogAuditSink: AuditSink {
         "principal": "\(event.principal)", "method": "\(event.method)", "action": "\(event.action)",
         "target": "\(event.target)", "resource": "\(event.resource ?? "-")", "rule": "\(event.rule)",
         "outcome": "\(event.outcome.rawValue)", "error": "\(event.error ?? "-")", "request": "\(event.requestID)",
+        "source": "\(event.source ?? "-")", "detail": "\(event.detail ?? "-")",
       ])
   }
 }

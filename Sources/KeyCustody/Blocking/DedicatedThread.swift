@@ -8,7 +8,9 @@ import Synchronization
 
 /// An operating-system thread of its own for an actor whose work blocks: C libraries, file system, databases.
 ///
-/// Give it to an actor as `unownedExecutor`. Jobs run one at a time, in order. The thread ends with its owner.
+/// Give it to an actor as `unownedExecutor`, or hand it work with ``perform(_:)``. Jobs run one at a time, in order. The
+/// thread ends with its owner. SIGPIPE is blocked on it: a C library whose daemon has gone gets an error from its
+/// `write`, and the process lives.
 public final class DedicatedThread: SerialExecutor {
   private let queue: JobQueue
 
@@ -38,6 +40,9 @@ public final class DedicatedThread: SerialExecutor {
         remedy: "Raise the limit on threads (ulimit -u) or lower the number of sessions.", diagnostic: "errno \(code)")
     }
   }
+
+  /// Runs work on the thread, after what was handed to it before.
+  public func perform(_ work: @escaping @Sendable () -> Void) { queue.add(work) }
 
   /// Takes a job of the actor.
   public func enqueue(_ job: consuming ExecutorJob) {
@@ -71,6 +76,10 @@ private final class JobQueue: Sendable {
   }
 
   func work() {
+    var pipe = sigset_t()
+    unsafe sigemptyset(&pipe)
+    unsafe sigaddset(&pipe, SIGPIPE)
+    unsafe pthread_sigmask(SIG_BLOCK, &pipe, nil)
     while true {
       signal.wait()
       let (jobs, isStopped) = state.withLock { state in
@@ -111,6 +120,9 @@ public actor BlockingWorker {
   ///
   /// - Throws: `unavailable` when the system has no thread to give.
   public init() throws(KeyCustodyError) { thread = try DedicatedThread() }
+
+  /// Has `work` run on the worker's thread, and waits for nothing.
+  package nonisolated func perform(_ work: @escaping @Sendable () -> Void) { thread.perform(work) }
 
   /// Runs `work` on the worker's thread.
   public func run<Result: ~Copyable, Failure: Error>(

@@ -7,24 +7,42 @@
 /// Values in memory, from code or from a JSON object.
 public struct ConfigurationTree: ConfigurationSource {
   private let root: ConfigurationValue
+  /// The file that the values were read from, for messages.
+  public let file: String?
 
   /// Values written in code.
-  public init(_ values: [String: ConfigurationValue]) { root = .section(values) }
+  public init(_ values: [String: ConfigurationValue]) {
+    root = .section(values)
+    file = nil
+  }
 
   /// Values of a JSON object (UTF-8 text); numbers must be whole, lists must be lists of texts.
   ///
+  /// - Parameter file: the name of the file that the text is from, for messages.
   /// - Throws: `invalidInput` (`malformed`).
-  public init(json: [UInt8]) throws(KeyCustodyError) {
+  public init(json: [UInt8], file: String? = nil) throws(KeyCustodyError) {
+    self.file = file
+    let source = file.map { "configuration file '\($0)'" } ?? "configuration"
     do {
       root = try JSONDecoder().decode(ConfigurationValue.self, from: Data(json))
-    } catch {
+    } catch let unfit as UnfitValue {
+      let path = unfit.path.joined(separator: ".")
       throw KeyCustodyError(
         .invalidInput, .malformed,
-        "The configuration is not JSON, or holds something other than objects, texts, "
-          + "whole numbers, true, false and lists of texts.", diagnostic: "\(error)")
+        "The value\(path.isEmpty ? "" : " '\(path)'") in the \(source) is \(unfit.found); expected is a text, a whole "
+          + "number, true, false, an object or a list of texts.",
+        remedy: unfit.remedy)
+    } catch {
+      throw KeyCustodyError(
+        .invalidInput, .malformed, "The \(source) is not JSON.",
+        remedy: "Whoever keeps it can mend the text: names and texts stand in double quotes, commas between items and "
+          + "none after the last, and every bracket is closed."
+          + (file.map { " The place is shown by: python3 -m json.tool '\($0)'" } ?? ""), diagnostic: "\(error)")
     }
     guard case .section = root else {
-      throw KeyCustodyError(.invalidInput, .malformed, "The configuration must be one JSON object.")
+      throw KeyCustodyError(
+        .invalidInput, .malformed, "The \(source) must be one JSON object, and is \(root.kind).",
+        remedy: "Whoever keeps it puts all settings into one pair of braces: { … }.")
     }
   }
 
@@ -44,20 +62,63 @@ public struct ConfigurationTree: ConfigurationSource {
   }
 }
 
+/// A JSON value that no setting can have.
+private struct UnfitValue: Error {
+  var path: [String]
+  var found: String
+  var remedy: String
+}
+
 extension ConfigurationValue: Decodable {
   /// Reads a JSON value.
   public init(from decoder: any Decoder) throws {
+    let path = decoder.codingPath.map(\.stringValue)
     let container = try decoder.singleValueContainer()
+    if container.decodeNil() {
+      throw UnfitValue(path: path, found: "null", remedy: "Whoever keeps it can leave the setting out.")
+    }
     if let flag = try? container.decode(Bool.self) {
       self = .boolean(flag)
     } else if let number = try? container.decode(Int.self) {
       self = .integer(number)
     } else if let text = try? container.decode(String.self) {
       self = .string(text)
-    } else if let texts = try? container.decode([String].self) {
-      self = .strings(texts)
+    } else if (try? container.decode(Double.self)) != nil {
+      throw UnfitValue(
+        path: path, found: "a number that is not whole, or too large",
+        remedy: "Whoever keeps it can write a whole number, or a text in double quotes.")
+    } else if var list = try? decoder.unkeyedContainer() {
+      self = .strings(try Self.texts(&list, path))
     } else {
       self = .section(try container.decode([String: ConfigurationValue].self))
+    }
+  }
+
+  private static func texts(_ list: inout any UnkeyedDecodingContainer, _ path: [String]) throws -> [String] {
+    var texts: [String] = []
+    while !list.isAtEnd {
+      guard let text = try? list.decode(String.self) else {
+        throw UnfitValue(
+          path: path, found: "a list whose item \(texts.count + 1) is no text",
+          remedy: "Whoever keeps it can write every item of the list in double quotes.")
+      }
+      texts.append(text)
+    }
+    return texts
+  }
+}
+
+extension ConfigurationValue {
+  /// What kind of value it is, for messages.
+  ///
+  /// Texts and numbers are not repeated: a secret may have been written in the wrong place.
+  var kind: String {
+    switch self {
+    case .string: "a text"
+    case .integer: "a whole number"
+    case .boolean(let flag): "\(flag)"
+    case .strings: "a list"
+    case .section: "an object"
     }
   }
 }

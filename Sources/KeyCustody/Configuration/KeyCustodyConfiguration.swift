@@ -45,6 +45,16 @@ public protocol ConfigurationSource: Sendable {
   func names(under path: [String]) -> [String]?
   /// How a path is written in this source, for messages.
   func spelling(of path: [String]) -> String
+  /// The file that the values are from, for messages; `nil` when there is none, or it isn't known.
+  var file: String? { get }
+}
+
+extension ConfigurationSource {
+  /// No file that is known.
+  public var file: String? { nil }
+
+  /// ` in 'keycustody.json'`, where the file is known.
+  var place: String { file.map { " in '\($0)'" } ?? "" }
 }
 
 /// What kind of value a reader wants.
@@ -77,22 +87,28 @@ public final class KeyCustodyConfiguration: Sendable {
 
   /// A configuration read from JSON text (UTF-8), where `environment` overrides it (``EnvironmentSource``).
   ///
+  /// - Parameter file: the name of the file that the text is from, for messages.
   /// - Throws: `invalidInput` (`malformed`) for text that is not a JSON object.
-  public convenience init(json: [UInt8], environment: [String: String] = [:]) throws(KeyCustodyError) {
-    self.init(sources: [EnvironmentSource(environment), try ConfigurationTree(json: json)])
+  public convenience init(
+    json: [UInt8], file: String? = nil, environment: [String: String] = [:]
+  ) throws(KeyCustodyError) {
+    self.init(sources: [EnvironmentSource(environment), try ConfigurationTree(json: json, file: file)])
   }
 
   /// The top level.
   public var root: ConfigurationSection { ConfigurationSection(configuration: self, path: []) }
 
-  func value(at path: [String], as kind: ConfigurationKind) throws(KeyCustodyError) -> (ConfigurationValue, String)? {
+  func value(at path: [String], as kind: ConfigurationKind) throws(KeyCustodyError) -> FoundValue? {
     let parent = Array(path.dropLast())
     asked.withLock { asked in _ = asked[parent, default: []].insert(path.last ?? "") }
     for source in sources {
-      if let value = try source.value(at: path, as: kind) { return (value, source.spelling(of: path)) }
+      if let value = try source.value(at: path, as: kind) { return FoundValue(value, at: path, in: source) }
     }
     return nil
   }
+
+  /// The file that values are from, where one is known.
+  var file: String? { sources.lazy.compactMap(\.file).first }
 
   func names(under path: [String]) -> [String]? {
     let lists = sources.compactMap { $0.names(under: path) }
@@ -105,16 +121,16 @@ public final class KeyCustodyConfiguration: Sendable {
     for source in sources {
       for name in (source.names(under: path) ?? []).sorted() {
         let known = asked[path] ?? []
+        let below = path + [name]
         guard known.contains(name) else {
           let nearest = known.min { ($0.editDistance(to: name), $0) < ($1.editDistance(to: name), $1) }
           throw KeyCustodyError(
             .invalidInput, .unknownConfigurationKey,
-            "Nothing reads the configuration key '\(source.spelling(of: path + [name]))'.",
+            "Nothing reads the configuration key '\(source.spelling(of: below))'\(source.place).",
             remedy: nearest.map { "Did you mean '\(source.spelling(of: path + [$0]))'?" } ?? "Remove it.")
         }
-        let below = path + [name]
         if asked[below] != nil, let value = try source.value(at: below, as: .section) {
-          try ConfigurationSection.requireSection(value, source.spelling(of: below))
+          try FoundValue(value, at: below, in: source).requireSection()
         }
         try refuseUnknown(at: below)
       }
@@ -146,9 +162,7 @@ public struct ConfigurationSection: Sendable {
   ///
   /// - Throws: `invalidInput` (`bad-configuration-value`) when something other than a section stands here.
   public func names() throws(KeyCustodyError) -> [String] {
-    if !path.isEmpty, let (value, spelling) = try configuration.value(at: path, as: .section) {
-      try Self.requireSection(value, spelling)
-    }
+    if !path.isEmpty { try configuration.value(at: path, as: .section)?.requireSection() }
     if let names = configuration.names(under: path) { return names }
     return try strings("names") ?? []
   }
@@ -158,8 +172,10 @@ public struct ConfigurationSection: Sendable {
 
   /// A text; `nil` when absent.
   public func string(_ name: String) throws(KeyCustodyError) -> String? {
-    guard let (value, spelling) = try configuration.value(at: path + [name], as: .string) else { return nil }
-    guard case .string(let text) = value else { throw Self.wrongKind(spelling, "a text") }
+    guard let found = try configuration.value(at: path + [name], as: .string) else { return nil }
+    guard case .string(let text) = found.value else {
+      throw found.wrongKind("a text", "write it in double quotes, \"\(name)\": \"…\".")
+    }
     return text
   }
 
@@ -173,31 +189,37 @@ public struct ConfigurationSection: Sendable {
         "The configuration lacks '\((path + [name]).joined(separator: "."))', but has '\(near)'.",
         remedy: "Did you mean '\(name)'?")
     }
+    let file = configuration.file.map { " '\($0)'" } ?? ""
     throw KeyCustodyError(
       .invalidInput, .missingConfigurationKey, "The configuration lacks '\((path + [name]).joined(separator: "."))'.",
-      remedy: "Add it to the configuration file, or set \(EnvironmentSource.variable(for: path + [name])).")
+      remedy: "Add it to the configuration file\(file), or set \(EnvironmentSource.variable(for: path + [name])).")
   }
 
   /// A whole number within bounds; `nil` when absent.
   public func integer(_ name: String, in bounds: ClosedRange<Int>) throws(KeyCustodyError) -> Int? {
-    guard let (value, spelling) = try configuration.value(at: path + [name], as: .integer) else { return nil }
-    guard case .integer(let number) = value, bounds.contains(number) else {
-      throw Self.wrongKind(spelling, "a whole number from \(bounds.lowerBound) to \(bounds.upperBound)")
-    }
-    return number
+    guard let found = try configuration.value(at: path + [name], as: .integer) else { return nil }
+    let number: Int? = if case .integer(let number) = found.value { number } else { nil }
+    if let number, bounds.contains(number) { return number }
+    throw found.wrongKind(
+      "a whole number from \(bounds.lowerBound) to \(bounds.upperBound)",
+      "write a number within these bounds, without quotes.", found: number?.description)
   }
 
   /// True or false; `nil` when absent.
   public func boolean(_ name: String) throws(KeyCustodyError) -> Bool? {
-    guard let (value, spelling) = try configuration.value(at: path + [name], as: .boolean) else { return nil }
-    guard case .boolean(let flag) = value else { throw Self.wrongKind(spelling, "true or false") }
+    guard let found = try configuration.value(at: path + [name], as: .boolean) else { return nil }
+    guard case .boolean(let flag) = found.value else {
+      throw found.wrongKind("true or false", "write true or false, without quotes.")
+    }
     return flag
   }
 
   /// Several texts; `nil` when absent.
   public func strings(_ name: String) throws(KeyCustodyError) -> [String]? {
-    guard let (value, spelling) = try configuration.value(at: path + [name], as: .strings) else { return nil }
-    guard case .strings(let texts) = value else { throw Self.wrongKind(spelling, "a list of texts") }
+    guard let found = try configuration.value(at: path + [name], as: .strings) else { return nil }
+    guard case .strings(let texts) = found.value else {
+      throw found.wrongKind("a list of texts", "write the texts in brackets, \"\(name)\": [\"…\"].")
+    }
     return texts
   }
 
@@ -205,13 +227,33 @@ public struct ConfigurationSection: Sendable {
   ///
   /// - Throws: `invalidInput` (`unknown-configuration-key`), naming the nearest known key.
   public func refuseUnknownKeys() throws(KeyCustodyError) { try configuration.refuseUnknown(at: path) }
+}
 
-  static func requireSection(_ value: ConfigurationValue, _ spelling: String) throws(KeyCustodyError) {
-    guard case .section = value else { throw wrongKind(spelling, "a section") }
+/// A value, and where it was found.
+struct FoundValue {
+  let value: ConfigurationValue
+  /// `'service.nonces' in 'keycustody.json'`, or a variable's name.
+  private let place: String
+  private let isVariable: Bool
+
+  init(_ value: ConfigurationValue, at path: [String], in source: any ConfigurationSource) {
+    self.value = value
+    place = "'\(source.spelling(of: path))'" + source.place
+    isVariable = source is EnvironmentSource
   }
 
-  private static func wrongKind(_ spelling: String, _ wanted: String) -> KeyCustodyError {
-    KeyCustodyError(.invalidInput, .badConfigurationValue, "The configuration value '\(spelling)' must be \(wanted).")
+  func requireSection() throws(KeyCustodyError) {
+    guard case .section = value else { throw wrongKind("a section", "write an object in braces, { … }.") }
+  }
+
+  /// What is said of a value that a setting can't have.
+  func wrongKind(_ wanted: String, _ change: String, found: String? = nil) -> KeyCustodyError {
+    KeyCustodyError(
+      .invalidInput, .badConfigurationValue,
+      "The configuration value \(place) must be \(wanted), and is \(found ?? value.kind).",
+      remedy: isVariable
+        ? "Whoever starts the process can change the environment variable, or leave it out."
+        : "Whoever keeps the configuration can change it: \(change)")
   }
 }
 

@@ -39,15 +39,23 @@ public enum SignatureAlgorithm: String, Sendable, Hashable, CaseIterable, Codabl
   case es512 = "ES512"
   /// RSASSA-PKCS1-v1_5, SHA-256.
   case rs256 = "RS256"
+  /// RSASSA-PKCS1-v1_5, SHA-384.
+  case rs384 = "RS384"
+  /// RSASSA-PKCS1-v1_5, SHA-512.
+  case rs512 = "RS512"
   /// RSASSA-PSS, SHA-256, MGF1-SHA-256, salt of 32 bytes.
   case ps256 = "PS256"
+  /// RSASSA-PSS, SHA-384, MGF1-SHA-384, salt of 48 bytes.
+  case ps384 = "PS384"
+  /// RSASSA-PSS, SHA-512, MGF1-SHA-512, salt of 64 bytes.
+  case ps512 = "PS512"
 
   /// The length of the digest that is signed, in bytes.
   public var digestLength: Int {
     switch self {
     case .es256, .rs256, .ps256: 32
-    case .es384: 48
-    case .es512: 64
+    case .es384, .rs384, .ps384: 48
+    case .es512, .rs512, .ps512: 64
     }
   }
 
@@ -57,7 +65,7 @@ public enum SignatureAlgorithm: String, Sendable, Hashable, CaseIterable, Codabl
     case .ec(.p256): [.es256]
     case .ec(.p384): [.es384]
     case .ec(.p521): [.es512]
-    case .rsa: [.ps256, .rs256]
+    case .rsa: [.ps256, .rs256, .ps384, .rs384, .ps512, .rs512]
     case .aes: []
     }
   }

@@ -55,6 +55,12 @@ public enum KeyType: Sendable, Hashable, Codable, CustomStringConvertible {
     try container.encode(description)
   }
 
+  /// The roles that a key of this type can play: RSA all, EC signs, AES wraps.
+  public var roles: [KeyRole] {
+    let (wraps, signs) = (!WrapAlgorithm.fitting(self).isEmpty, !SignatureAlgorithm.fitting(self).isEmpty)
+    return KeyRole.allCases.filter { (wraps || !$0.wraps) && (signs || !$0.signs) }
+  }
+
   /// The written form.
   public var description: String {
     switch self {
@@ -67,13 +73,20 @@ public enum KeyType: Sendable, Hashable, Codable, CustomStringConvertible {
 
 /// What a key version may be used for, fixed when it is made.
 ///
-/// Roles are separate, so that a key that unwraps never also decrypts data (a key with both gives away whatever it
-/// wrapped).
+/// Roles are separate, so that an AES key that unwraps never also decrypts data (a key with both gives away whatever it
+/// wrapped), and that what was made as a KEK signs nothing.
 public enum KeyRole: String, Sendable, Hashable, Codable, CaseIterable {
   /// A KEK: wraps and unwraps short secrets (RSA, AES).
   case wrapping
   /// Signs (RSA, EC).
   case signing
+  /// Does both, as a vault's RSA key does for its clients: decrypts, unwraps and signs.
+  case general
+
+  /// Whether it unwraps.
+  public var wraps: Bool { self != .signing }
+  /// Whether it signs.
+  public var signs: Bool { self != .wrapping }
 }
 
 /// Names one immutable key version within a provider: 16 bytes, written as 32 lower-case hexadecimal digits.

@@ -60,12 +60,21 @@ public struct KeyURI: Sendable, Hashable, Codable, CustomStringConvertible {
     try container.encode(description)
   }
 
-  /// The same key, of that version.
-  public func with(version: KeyVersionID) -> KeyURI { KeyURI(authority: authority, name: name, version: version) }
+  /// The same key, of that version, or without one.
+  public func with(version: KeyVersionID?) -> KeyURI { KeyURI(authority: authority, name: name, version: version) }
 
   /// The written form.
   public var description: String {
-    "https://\(authority)/keys/\(name)" + (version.map { "/\($0)" } ?? "")
+    var text = "https://"
+    text.reserveCapacity(32 + authority.utf8.count + name.spelling.utf8.count + 32)
+    text += authority
+    text += "/keys/"
+    text += name.spelling
+    if let version {
+      text += "/"
+      text += version.description
+    }
+    return text
   }
 }
 

@@ -15,6 +15,11 @@ public protocol PolicyStore: Sendable {
   /// What kind of backend this is, and which one of its kind.
   var identity: ProviderIdentity { get }
 
+  /// Whether others may change its records while it is open here: another process, or another opening in this one.
+  ///
+  /// What is shared is watched, and the end of a root key waits for leases elsewhere.
+  var isShared: Bool { get }
+
   /// Reads a record; `nil` when there is none.
   func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord?
 
@@ -44,6 +49,11 @@ public protocol PolicyStore: Sendable {
   func close() async
 }
 
+extension PolicyStore {
+  /// Shared, unless a store says that it holds its records for itself.
+  public var isShared: Bool { true }
+}
+
 /// How far a store's history has come.
 public struct StoreRevision: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
   /// Grows with every change.
@@ -66,16 +76,30 @@ public struct RecordKey: Sendable, Hashable, Comparable, CustomStringConvertible
   ///
   /// - Throws: `invalidInput` (`bad-name`).
   public init(_ text: String) throws(KeyCustodyError) {
-    let segments = text.split(separator: "/", omittingEmptySubsequences: false)
-    let fits = segments.allSatisfy { segment in
-      !segment.isEmpty && segment.utf8.count <= 200 && !segment.allSatisfy { $0 == "." }
-        && segment.utf8.allSatisfy { $0.isASCIIAlphanumeric || [0x2e, 0x5f, 0x2d, 0x7e].contains($0) }
-    }
-    guard fits, text.utf8.count <= 400 else {
+    guard text.utf8.count <= 400, Self.fits(text) else {
       throw KeyCustodyError(.invalidInput, .badName, "That is not the name of a record.")
     }
     description = text
   }
+
+  /// Whether every segment has 1 to 200 letters of the allow-list, and not dots alone.
+  private static func fits(_ text: String) -> Bool {
+    var length = 0
+    var isDots = true
+    for byte in text.utf8 {
+      if byte == UInt8(ascii: "/") {
+        guard length > 0, !isDots else { return false }
+        (length, isDots) = (0, true)
+        continue
+      }
+      length += 1
+      isDots = isDots && byte == UInt8(ascii: ".")
+      guard length <= 200, byte.isASCIIAlphanumeric || byte == 0x2e || byte == 0x5f || byte == 0x2d || byte == 0x7e
+      else { return false }
+    }
+    return length > 0 && !isDots
+  }
+
   /// Ordered by bytes.
   public static func < (left: Self, right: Self) -> Bool {
     left.description.utf8.lexicographicallyPrecedes(right.description.utf8)

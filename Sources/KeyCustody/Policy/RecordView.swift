@@ -8,6 +8,7 @@
 public struct RecordView<Value: Codable & Sendable>: Sendable {
   /// The store behind the view.
   public let store: any PolicyStore
+  private let decoded = DecodedRecords()
   private static var attempts: Int { 64 }
 
   /// A view of `store`.
@@ -24,14 +25,31 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
   /// Reads a record; `nil` when there is none.
   ///
   /// - Throws: `integrityFailure` (`damaged`) for a record that is not of this type; what the store throws.
-  public func read(_ key: RecordKey) async throws(KeyCustodyError) -> Value? { try await readRevised(key)?.value }
+  public func read(_ key: RecordKey) async throws(KeyCustodyError) -> Value? {
+    guard let record = try await store.read(key) else { return nil }
+    return try known(record).value
+  }
 
   /// Reads a record with its revision, for those who remember it; `nil` when there is none.
   ///
   /// - Throws: as ``read(_:)``.
   public func readRevised(_ key: RecordKey) async throws(KeyCustodyError) -> Revised? {
     guard let record = try await store.read(key) else { return nil }
-    return Revised(value: try decode(record), revision: record.revision)
+    return try decode(record)
+  }
+
+  /// The value of a record that was got in another way, such as by watching.
+  ///
+  /// - Throws: `integrityFailure` (`damaged`).
+  public func decode(_ record: PolicyRecord) throws(KeyCustodyError) -> Revised {
+    Revised(value: try known(record).value, revision: record.revision)
+  }
+
+  private func known(_ record: PolicyRecord) throws(KeyCustodyError) -> Decoded<Value> {
+    if let known = decoded.find(record) as? Decoded<Value> { return known }
+    let fresh = Decoded(try value(record))
+    decoded.keep(fresh, of: record)
+    return fresh
   }
 
   /// Adds a record.
@@ -60,7 +78,7 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
   ) async throws(KeyCustodyError) -> Revised? {
     guard var record = try await store.read(key) else { return nil }
     for _ in 0..<Self.attempts {
-      var value = try decode(record)
+      var value = try self.value(record)
       try change(&value)
       let bytes = try encode(value)
       guard bytes != record.value else { return Revised(value: value, revision: record.revision) }
@@ -72,6 +90,19 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
     }
     throw KeyCustodyError(
       .busy, .conflict, "The record '\(key)' is being changed by others.", retryAfter: .milliseconds(50))
+  }
+
+  /// Writes a record if the store still holds the revision expected.
+  ///
+  /// - Returns: `nil` when it holds another one, or none.
+  public func replace(
+    _ key: RecordKey, expecting revision: StoreRevision, with value: Value
+  ) async throws(KeyCustodyError) -> Revised? {
+    guard case .stored(let new) = try await store.compareAndSet(key, expecting: revision, value: try encode(value))
+    else {
+      return nil
+    }
+    return Revised(value: value, revision: new)
   }
 
   /// Removes a record whatever it holds.
@@ -93,12 +124,23 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
     var result: [(key: RecordKey, value: Value)] = []
     while true {
       let page = try await store.list(prefix: prefix, after: result.last?.key, limit: PolicyStoreLimits.pageSize)
-      for record in page { result.append((record.key, try decode(record))) }
+      for record in page { result.append((record.key, try value(record))) }
       if page.count < PolicyStoreLimits.pageSize { return result }
     }
   }
 
-  private func decode(_ record: PolicyRecord) throws(KeyCustodyError) -> Value {
+  /// Up to `limit` records whose keys begin with `prefix`, in byte order of their keys, after `key`.
+  public func page(
+    prefix: String, after key: RecordKey?, limit: Int
+  ) async throws(KeyCustodyError) -> [(key: RecordKey, value: Value)] {
+    var result: [(key: RecordKey, value: Value)] = []
+    for record in try await store.list(prefix: prefix, after: key, limit: limit) {
+      result.append((record.key, try value(record)))
+    }
+    return result
+  }
+
+  private func value(_ record: PolicyRecord) throws(KeyCustodyError) -> Value {
     do { return try JSONDecoder().decode(Value.self, from: Data(record.value)) } catch {
       throw KeyCustodyError(
         .integrityFailure, .damaged, "The record '\(record.key)' of the policy store is not what it should be.",

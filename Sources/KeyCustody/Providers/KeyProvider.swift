@@ -99,6 +99,30 @@ extension KeyProvider {
 public protocol KeyInventory: Sendable {
   /// Up to `limit` versions after `version`, ordered by name.
   func versions(after version: KeyVersionID?, limit: Int) async throws(KeyCustodyError) -> [KeyVersionID]
+
+  /// What processes that were killed left half made or half destroyed: no key, but for a person to know and remove.
+  func leftovers() async throws(KeyCustodyError) -> [KeyLeftover]
+}
+
+extension KeyInventory {
+  /// Nothing, unless a provider knows of some.
+  public func leftovers() async throws(KeyCustodyError) -> [KeyLeftover] { [] }
+}
+
+/// Something in a backend that is neither a key nor nothing.
+public struct KeyLeftover: Sendable, Hashable {
+  /// What it is.
+  public let what: String
+  /// The key version whose name it carries, if any.
+  public let version: KeyVersionID?
+  /// How to get rid of it.
+  public let remedy: String
+  /// Describes a leftover.
+  public init(what: String, version: KeyVersionID?, remedy: String) {
+    self.what = what
+    self.version = version
+    self.remedy = remedy
+  }
 }
 
 /// The ability of a provider to back up a key version in a form that only the same backend restores.
@@ -147,15 +171,14 @@ public struct GenerateKeyRequest: Sendable {
     self.backupable = backupable
   }
 
-  /// Refuses a role that the type can't play (EC does not wrap, AES does not sign).
+  /// Refuses a role that the type can't play (EC does not wrap, AES does not sign, RSA alone does both).
   ///
   /// - Throws: `invalidInput` (`wrong-key-type`).
   public func validate() throws(KeyCustodyError) {
-    let possible = role == .wrapping ? !WrapAlgorithm.fitting(type).isEmpty : !SignatureAlgorithm.fitting(type).isEmpty
-    guard possible else {
+    guard type.roles.contains(role) else {
       throw KeyCustodyError(
         .invalidInput, .wrongKeyType, "A key of type \(type) can't be a \(role.rawValue) key.",
-        remedy: role == .wrapping ? "Wrapping keys are RSA or AES." : "Signing keys are RSA or EC.")
+        remedy: "Wrapping keys are RSA or AES, signing keys RSA or EC, general keys RSA.")
     }
   }
 }

@@ -51,6 +51,15 @@ extension [Plugin] {
     try await open(section, environment, "policy store", \.policyStore)
   }
 
+  /// Opens the identity provider that a section describes.
+  ///
+  /// - Throws: `invalidInput` for an unknown plugin or key; what opening throws.
+  public func openIdentityProvider(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment
+  ) async throws(KeyCustodyError) -> any IdentityProvider {
+    try await open(section, environment, "identity provider", \.identityProvider)
+  }
+
   private func open<Backend>(
     _ section: ConfigurationSection, _ environment: RuntimeEnvironment, _ role: String,
     _ reader: KeyPath<Plugin, Plugin.Reader<Backend>?>

@@ -28,11 +28,23 @@ public struct CallContext: Sendable {
   public var deadline: Duration?
   /// Ties the operation to the request that caused it.
   public var requestID: String
+  /// Where the call came from over a network, an IPv4 or IPv6 address; `nil` for a call from within this process.
+  public var clientAddress: String?
+  /// The caller's own name for a change it asks for.
+  ///
+  /// Asked for again under it within a day, by the same caller, the change is answered as the first time and not made
+  /// twice.
+  public var clientRequestID: String?
+  /// Whether a repeat is answered as the first time only while what was made then is still as it was left.
+  ///
+  /// For names that callers may well give to several changes: one that was undone since is made again.
+  public var repeatsOnlyWhatHolds = false
 
   /// Describes a call.
   public init(
     purpose: Purpose, principal: PrincipalID? = nil, onBehalfOf: PrincipalID? = nil, resource: ResourceID? = nil,
-    approval: String? = nil, deadline: Duration? = nil, requestID: String = ""
+    approval: String? = nil, deadline: Duration? = nil, requestID: String = "",
+    clientAddress: String? = nil, clientRequestID: String? = nil
   ) {
     self.purpose = purpose
     self.principal = principal
@@ -41,5 +53,7 @@ public struct CallContext: Sendable {
     self.approval = approval
     self.deadline = deadline
     self.requestID = requestID
+    self.clientAddress = clientAddress
+    self.clientRequestID = clientRequestID
   }
 }

@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -51,11 +53,20 @@ public protocol TimeSource: Sendable {
   func now() -> Timestamp
   /// Time that only moves forward, from an arbitrary start; what deadlines and leases are counted in.
   func running() -> Duration
+  /// Names the start that ``running()`` counts from, where processes share it; `nil` when it is this process's own.
+  var runningOrigin: String? { get }
   /// Waits until ``running()`` reaches `deadline`.
   func wait(until deadline: Duration) async throws(CancellationError)
 }
 
+extension TimeSource {
+  /// None that others share.
+  public var runningOrigin: String? { nil }
+}
+
 /// The machine's clocks: `CLOCK_REALTIME`, and `CLOCK_BOOTTIME` where a suspended machine keeps counting.
+///
+/// Running time is exact to a tick of the kernel (1 to 10 ms): within one it may stand still, and never runs ahead.
 public struct SystemTime: TimeSource {
   /// The machine's clocks.
   public init() {}
@@ -64,21 +75,54 @@ public struct SystemTime: TimeSource {
     let time = Self.read(CLOCK_REALTIME)
     return Timestamp(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
   }
-  /// `CLOCK_BOOTTIME`: counts on through a suspend, so that no lease outlives its deadline asleep.
-  public func running() -> Duration {
-    let time = Self.read(CLOCK_BOOTTIME)
-    return .seconds(Int64(time.tv_sec)) + .nanoseconds(Int64(time.tv_nsec))
-  }
+  /// `CLOCK_BOOTTIME`, read once a tick: counts on through a suspend, so that no lease outlives its deadline asleep by
+  /// more than the rest of a tick after waking.
+  public func running() -> Duration { .nanoseconds(RunningTime.withinTick()) }
   /// Sleeps on the continuous clock.
   public func wait(until deadline: Duration) async throws(CancellationError) {
-    let remaining = deadline - running()
+    let remaining = deadline - .nanoseconds(RunningTime.exact())
     guard remaining > .zero else { return }
     do { try await Task.sleep(for: remaining) } catch { throw CancellationError() }
+    // From here on `running()` answers no less, whatever the tick.
+    _ = RunningTime.exact()
   }
-  private static func read(_ clock: clockid_t) -> timespec {
+  fileprivate static func read(_ clock: clockid_t) -> timespec {
     var time = timespec()
     unsafe clock_gettime(clock, &time)
     return time
+  }
+}
+
+/// Running time in nanoseconds, read exactly once a tick.
+///
+/// Every use of a lease asks for it, and the exact clock costs as much as a tenth of a short record, a coarse one a
+/// quarter of that. A process that `fork` makes goes on with what its parent read: it is the same machine's time.
+private enum RunningTime {
+  /// The latest exact reading of all; it only grows, whoever comes late.
+  private static let latest = Atomic<Int64>(.min)
+  /// A tick in or after which ``latest`` was read.
+  private static let tick = Atomic<Int64>(.min)
+
+  /// The latest exact reading when it is of this tick, or a new one.
+  static func withinTick() -> Int64 {
+    let now = nanoseconds(CLOCK_MONOTONIC_COARSE)
+    if tick.load(ordering: .acquiring) == now { return latest.load(ordering: .relaxed) }
+    // In this order: who finds the tick finds a reading that was made in it.
+    let reading = exact()
+    tick.store(now, ordering: .releasing)
+    return reading
+  }
+
+  /// A new exact reading.
+  static func exact() -> Int64 {
+    let reading = nanoseconds(CLOCK_BOOTTIME)
+    latest.max(reading, ordering: .relaxed)
+    return reading
+  }
+
+  private static func nanoseconds(_ clock: clockid_t) -> Int64 {
+    let time = SystemTime.read(clock)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
   }
 }
 

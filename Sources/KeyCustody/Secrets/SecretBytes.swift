@@ -1,18 +1,15 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
-
 /// Key material, a PIN or a passphrase: raw memory that has one owner, is lent and never copied by accident, and is
 /// cleared when its owner lets go.
 ///
 /// It is not `Codable`, `Hashable` or printable; interpolating one into a string does not compile. Keep it in a local,
 /// a stored property of a class with a `deinit`, or a `Mutex<SecretBytes?>`; never in a global, an array or `Data`.
+/// It lies in memory that is locked against swap and left out of core dumps as far as the system allows
+/// (``SecretMemory``).
 @safe
 public struct SecretBytes: ~Copyable, @unchecked Sendable {
   // Unchecked: the allocation is written only before `init` returns and then only read until `deinit`.
   private let base: UnsafeMutableRawPointer
+  private let origin: SecretPool.Origin
   /// The number of bytes.
   public let count: Int
 
@@ -20,15 +17,14 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
   public init<Failure: Error>(
     count: Int, initializingWith body: (inout MutableRawSpan) throws(Failure) -> Void
   ) throws(Failure) {
-    let pointer = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 16)
-    unsafe memset(pointer, 0, max(count, 1))
+    let (pointer, origin) = unsafe SecretPool.current.pointee.take(count)
     var span = unsafe MutableRawSpan(_unsafeStart: pointer, byteCount: count)
     do { try body(&span) } catch {
-      unsafe explicit_bzero(pointer, count)
-      unsafe pointer.deallocate()
+      unsafe SecretPool.current.pointee.giveBack(pointer, count, origin)
       throw error
     }
     unsafe self.base = unsafe pointer
+    self.origin = origin
     self.count = count
   }
 
@@ -59,10 +55,7 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
     withBytes { left in other.withBytes { right in constantTimeEqual(left, right) } }
   }
 
-  deinit {
-    unsafe explicit_bzero(base, count)
-    unsafe base.deallocate()
-  }
+  deinit { unsafe SecretPool.current.pointee.giveBack(base, count, origin) }
 }
 
 extension RawSpan {

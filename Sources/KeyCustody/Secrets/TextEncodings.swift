@@ -2,8 +2,13 @@
 extension [UInt8] {
   /// Two lower-case hexadecimal digits a byte.
   public var hexadecimal: String {
-    let digits = Array("0123456789abcdef".utf8)
-    return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    var result: [UInt8] = []
+    result.reserveCapacity(count * 2)
+    for byte in self {
+      result.append(Alphabet.hexadecimal[Int(byte >> 4)])
+      result.append(Alphabet.hexadecimal[Int(byte & 15)])
+    }
+    return String(decoding: result, as: UTF8.self)
   }
 
   /// Reads hexadecimal digits of either case; `nil` when anything else is in the text.
@@ -30,7 +35,7 @@ extension [UInt8] {
 
   /// Base64url without padding (RFC 4648, section 5; RFC 7515, appendix C).
   public var base64URL: String {
-    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+    let alphabet = Alphabet.base64URL
     var result: [UInt8] = []
     result.reserveCapacity((count * 4 + 2) / 3)
     var index = 0
@@ -81,4 +86,9 @@ extension [UInt8] {
 
   /// The UTF-8 bytes of a text.
   public init(utf8 text: String) { self.init(text.utf8) }
+}
+
+private enum Alphabet {
+  static let hexadecimal = Array("0123456789abcdef".utf8)
+  static let base64URL = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 }

@@ -22,6 +22,9 @@ public struct KeyEnvelope: Codable, Sendable, Hashable {
   /// The tag, 16 bytes, base64url.
   public var tag: String
 
+  /// The longest text of a member that is decoded: many times what any KEK of ours makes.
+  private static let longestMember = 16 << 10
+
   private enum CodingKeys: String, CodingKey {
     case protected
     case encryptedKey = "encrypted_key"
@@ -61,7 +64,7 @@ public struct KeyEnvelope: Codable, Sendable, Hashable {
     expecting facts: KeyEnvelopeFacts, unwrap: ([UInt8]) async throws(KeyCustodyError) -> SecretBytes
   ) async throws(KeyCustodyError) -> SecretBytes {
     let expected = try facts.protectedHeader
-    guard [UInt8](base64URL: protected) == expected, protected == expected.base64URL else {
+    guard protected == expected.base64URL, [UInt8](base64URL: protected) == expected else {
       throw mismatch(with: facts)
     }
     let parts = FlattenedJWE.Parts(
@@ -90,7 +93,9 @@ public struct KeyEnvelope: Codable, Sendable, Hashable {
 
   /// Base64url as JOSE has it: without padding.
   private func decoded(_ text: String) throws(KeyCustodyError) -> [UInt8] {
-    guard text.utf8.last != UInt8(ascii: "="), let bytes = [UInt8](base64URL: text) else { throw damaged() }
+    guard text.utf8.count <= Self.longestMember, text.utf8.last != UInt8(ascii: "="),
+      let bytes = [UInt8](base64URL: text)
+    else { throw damaged() }
     return bytes
   }
 
@@ -101,7 +106,7 @@ public struct KeyEnvelope: Codable, Sendable, Hashable {
   }
 
   private func looseHeader() -> LooseHeader? {
-    guard let bytes = [UInt8](base64URL: protected), bytes.count <= 8192 else { return nil }
+    guard protected.utf8.count <= Self.longestMember, let bytes = [UInt8](base64URL: protected) else { return nil }
     return try? JSONDecoder().decode(LooseHeader.self, from: Data(bytes))
   }
 

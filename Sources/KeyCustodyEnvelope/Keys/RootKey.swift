@@ -17,18 +17,20 @@ public final class RootKey: Sendable {
   /// that whoever holds the KEK can't put another root key in its place.
   public let commitment: [UInt8]
 
-  private struct Derived: ~Copyable {
-    let object: SecretBytes
-    var records: RecordCiphers
-  }
-  private let derived: Mutex<Derived?>
+  private let object: Mutex<SecretBytes?>
+  private let records: RecordCiphers
   private let destroyed = Atomic(false)
+  /// The lease, where there is one: what plain calls look at.
+  private let lease = LeaseTerms()
   private let objectCiphers = Mutex<[ObjectIdentifier: WeakObjectCipher]>([:])
 
   /// Takes an unwrapped root key into use; the caller's bytes are no longer needed afterwards.
   ///
+  /// - Parameter nonces: how the nonces of records are made.
   /// - Throws: `integrityFailure` (`wrong-size`) unless there are 32 bytes.
-  public convenience init(material: borrowing SecretBytes) throws(KeyCustodyError) {
+  public convenience init(
+    material: borrowing SecretBytes, nonces: NonceSource = .counted
+  ) throws(KeyCustodyError) {
     guard material.count == Self.materialLength else {
       throw KeyCustodyError(
         .integrityFailure, .wrongSize, "A root key has \(Self.materialLength) bytes, not \(material.count).")
@@ -37,13 +39,17 @@ public final class RootKey: Sendable {
     let record = try Self.derive("record", material)
     let bound = try Self.derive("commitment", material)
     self.init(
-      object: object, record: record, commitment: bound.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } })
+      object: object, record: record, commitment: bound.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } },
+      nonces: nonces)
   }
 
-  init(object: consuming SecretBytes, record: consuming SecretBytes, commitment: [UInt8]) {
+  init(
+    object: consuming SecretBytes, record: consuming SecretBytes, commitment: [UInt8], nonces: NonceSource = .counted
+  ) {
     self.commitment = commitment
     id = RootKeyID(commitment: commitment)
-    derived = Mutex(Derived(object: object, records: RecordCiphers(material: record)))
+    self.object = Mutex(consume object)
+    records = RecordCiphers(material: record, nonces: nonces)
   }
 
   private static func derive(
@@ -64,11 +70,12 @@ public final class RootKey: Sendable {
 
   /// Clears the derived keys and every cipher made from them, streams in use included.
   ///
-  /// Every later use throws `unavailable` (`lease-ended`). It waits for the piece of a stream that is being worked on;
-  /// a record that is being sealed or opened on another thread is finished, and its cipher cleared then.
+  /// Every later use throws `unavailable` (`lease-ended`). It waits for records and pieces of streams that are being
+  /// worked on.
   public func destroy() {
     destroyed.store(true, ordering: .releasing)
-    derived.withLock { $0 = nil }
+    object.withLock { $0 = nil }
+    records.end()
     // Taken out first: a cipher may end here, and ending takes the same lock.
     let ciphers = objectCiphers.withLock { registered in
       let taken = registered
@@ -78,49 +85,90 @@ public final class RootKey: Sendable {
     for entry in ciphers.values { entry.cipher?.clear() }
   }
 
-  /// Throws when the key was destroyed.
+  /// Lets plain calls use the key until `deadline`, in running time; the first use after `renewal` calls `renew`.
+  package func extendLease(until deadline: Duration, renewal: Duration, renew: @escaping @Sendable () -> Void) {
+    lease.extend(until: deadline, renewal: renewal, renew: renew)
+  }
+
+  /// Plain calls and the layers of objects throw `unavailable` (`lease-ended`) until the lease is extended: its access
+  /// must be checked first.
+  package func suspendLease() { lease.suspend() }
+
+  /// Throws `unavailable` (`lease-ended`) unless there is a lease that lives at `now`, in running time.
+  package func requireLease(at now: Duration) throws(KeyCustodyError) {
+    try requireLease(at: LeaseTerms.ticks(now))
+  }
+
+  /// The same, with the time in the unit that leases keep it in.
+  @inline(__always)
+  func requireLease(at now: Int64) throws(KeyCustodyError) {
+    guard !isDestroyed, lease.isLiving(at: now) else { throw leaseEnded() }
+  }
+
+  /// Whether it must be asked for again before it is used once more: it was destroyed, or its lease is suspended.
+  var needsLease: Bool { isDestroyed || lease.isSuspended }
+
+  /// Throws when the key was destroyed, or its lease is suspended.
   func requireLease() throws(KeyCustodyError) {
-    if isDestroyed { throw leaseEnded() }
+    if needsLease { throw leaseEnded() }
   }
 }
 
 // Records.
 extension RootKey {
-  /// A sealer for one record of `count` bytes; give it back with ``keep(_:)-(RecordSealer)``.
-  func takeSealer(roomFor count: Int, random: any RandomSource) throws(KeyCustodyError) -> RecordSealer {
-    let kept = try derived.withLock { (derived) throws(KeyCustodyError) -> RecordSealer? in
-      if derived == nil { throw leaseEnded() }
-      return derived?.records.takeSealer(roomFor: count)
-    }
-    if let kept { return kept }
-    let drawn = try random.bytes(NoncePrefix.length)
-    let prefix = NoncePrefix(unsafe drawn.span.bytes)
-    return try derived.withLock { (derived) throws(KeyCustodyError) -> RecordSealer in
-      guard let sealer = try derived?.records.makeSealer(prefix) else { throw leaseEnded() }
-      return sealer
+  /// Seals `content` into `output`, which is longer by one layer's overhead.
+  func sealRecord(
+    _ content: RawSpan, aad: RawSpan, random: any RandomSource, into output: inout MutableRawSpan
+  ) throws(KeyCustodyError) {
+    try sealRecord(random: random, into: &output) { (cipher, nonce, body) throws(KeyCustodyError) in
+      try cipher.seal(content, nonce: nonce, additionalData: aad, into: &body)
     }
   }
 
-  func keep(_ sealer: consuming RecordSealer) {
-    var sealer = Optional(sealer)
-    derived.withLock { derived in
-      if let sealer = sealer.take() { derived?.records.keep(sealer) }
+  /// Writes header and nonce to `output`, and lets `encrypt` write ciphertext and tag behind them.
+  @inline(__always)
+  func sealRecord(
+    random: any RandomSource, into output: inout MutableRawSpan,
+    _ encrypt: (inout AES256GCM, _ nonce: RawSpan, _ body: inout MutableRawSpan) throws(KeyCustodyError) -> Void
+  ) throws(KeyCustodyError) {
+    let count = output.byteCount - RecordLayer.overhead
+    if count > RecordLayer.maximumLayerLength {
+      try RecordLayer.requireLength(count, atMost: RecordLayer.maximumLayerLength)
+    }
+    try records.seal(count, random: random) { (cipher, prefix, nonce) throws(KeyCustodyError) in
+      SealedHeader(kind: .record, rootKey: id).store(in: &output)
+      prefix.store(in: &output, at: SealedHeader.length)
+      output.storeBytes(
+        of: nonce, toByteOffset: SealedHeader.length + NoncePrefix.length, as: InlineArray<3, UInt32>.self)
+      var body = output._mutatingExtracting(RecordLayer.bodyOffset..<output.byteCount)
+      try encrypt(&cipher, unsafe nonce.span.bytes, &body)
     }
   }
 
-  /// An opener for records whose nonce begins so; give it back with ``keep(_:)-(RecordOpener)``.
-  func takeOpener(_ prefix: NoncePrefix) throws(KeyCustodyError) -> RecordOpener {
-    try derived.withLock { (derived) throws(KeyCustodyError) -> RecordOpener in
-      guard let opener = try derived?.records.opener(prefix) else { throw leaseEnded() }
-      return opener
+  /// Opens `sealed`, whose header was checked, into `output`, which is shorter by one layer's overhead.
+  ///
+  /// Of what is not authentic nothing is left in `output`.
+  func openRecord(
+    _ sealed: RawSpan, aad: RawSpan, into output: inout MutableRawSpan
+  ) throws(KeyCustodyError) {
+    try openRecord(sealed, into: &output) { cipher, nonce, body, output in
+      cipher.open(body, nonce: nonce, additionalData: aad, into: &output)
     }
   }
 
-  func keep(_ opener: consuming RecordOpener) {
-    var opener = Optional(opener)
-    derived.withLock { derived in
-      if let opener = opener.take() { derived?.records.keep(opener) }
+  /// Lets `decrypt` open what stands behind header and nonce, into `output`.
+  @inline(__always)
+  func openRecord(
+    _ sealed: RawSpan, into output: inout MutableRawSpan,
+    _ decrypt: (inout AES256GCM, _ nonce: RawSpan, _ body: RawSpan, inout MutableRawSpan) -> Bool
+  ) throws(KeyCustodyError) {
+    let nonce = sealed.extracting(SealedHeader.length..<RecordLayer.bodyOffset)
+    let isAuthentic = try records.open(NoncePrefix(nonce)) { cipher in
+      decrypt(
+        &cipher, nonce.extracting(NoncePrefix.length..<nonce.byteCount),
+        sealed.extracting(RecordLayer.bodyOffset..<sealed.byteCount), &output)
     }
+    guard isAuthentic else { throw sealedNotAuthentic("The sealed record") }
   }
 }
 
@@ -128,10 +176,9 @@ extension RootKey {
 extension RootKey {
   /// The cipher of one object, cleared with this key.
   func objectCipher(salt: [UInt8], context: [UInt8]) throws(KeyCustodyError) -> ObjectCipher {
-    let cipher = try derived.withLock { (derived) throws(KeyCustodyError) -> ObjectCipher in
-      if derived == nil { throw leaseEnded() }
+    let cipher = try object.withLock { (object) throws(KeyCustodyError) -> ObjectCipher in
       // Copied, since an optional that can't be copied can't be borrowed.
-      guard let key = derived?.object.copy() else { throw leaseEnded() }
+      guard let key = object?.copy() else { throw leaseEnded() }
       return try ObjectCipher(key: key, salt: salt, context: context, owner: self)
     }
     objectCiphers.withLock { $0[ObjectIdentifier(cipher)] = WeakObjectCipher(cipher) }

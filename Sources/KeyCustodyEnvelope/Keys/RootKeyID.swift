@@ -27,6 +27,12 @@ public struct RootKeyID: Sendable, Hashable, CustomStringConvertible {
     try self.init(bytes: bytes)
   }
 
+  /// The name as it lies in a header.
+  init(_ stored: UInt64) { number = UInt64(bigEndian: stored) }
+
+  /// The 8 bytes as they lie in a header.
+  var stored: UInt64 { number.bigEndian }
+
   /// The name within a commitment of 32 bytes.
   init(commitment: [UInt8]) {
     number = commitment.prefix(Self.length).reduce(0) { $0 << 8 | UInt64($1) }

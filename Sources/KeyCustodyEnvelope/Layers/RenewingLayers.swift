@@ -6,7 +6,11 @@ let maximumRenewals = 4
 /// The size of the pieces that drivers work on, and after which they ask for keys again: 1 MiB.
 let pieceLength = 1 << 20
 
-/// Seals one layer of an object under a lease that may be renewed on the way.
+/// What goes through two layers in one go.
+private let cachedLength = 128 << 10
+
+/// Seals one layer of an object under a lease that may be renewed on the way: asked for again once it has ended or is
+/// suspended.
 ///
 /// For one task at a time.
 final class RenewingSealer {
@@ -18,7 +22,7 @@ final class RenewingSealer {
     key: RootKey, source: (any RootKeySource)?, layer: Layer, context: SealingContext, random: any RandomSource
   ) async throws(KeyCustodyError) {
     var key = key
-    if key.isDestroyed, let source { key = try await source.rootKey(key.id, layer: layer) }
+    if key.needsLease, let source { key = try await source.rootKey(key.id, layer: layer) }
     sealer = try ObjectLayerSealer(key: key, layer: layer, context: context, random: random)
     self.layer = layer
     self.source = source
@@ -42,7 +46,7 @@ final class RenewingSealer {
     _ step: (inout ObjectLayerSealer) throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) {
     for attempt in 1... {
-      if sealer.keyInUse.isDestroyed, let source {
+      if sealer.needsLease, let source {
         let key = try await source.rootKey(sealer.keyInUse.id, layer: layer)
         try sealer.renew(key)
       }
@@ -116,7 +120,7 @@ final class RenewingOpener {
       guard var opener = opener.take() else { throw truncated("The sealed object") }
       let outcome: Result<Void, KeyCustodyError>
       do throws(KeyCustodyError) {
-        if sinceAsked >= pieceLength || opener.keyInUse.isDestroyed {
+        if sinceAsked >= pieceLength || opener.keyInUse.needsLease {
           try opener.renew(try await source.rootKey(opener.keyInUse.id, layer: layer))
           sinceAsked = 0
         }
@@ -156,9 +160,12 @@ final class Chain<First: PieceTransform, Second: PieceTransform>: PieceTransform
   func update(
     _ input: [UInt8], _ range: Range<Int>, into output: inout [UInt8]
   ) async throws(KeyCustodyError) {
-    between.removeAll(keepingCapacity: true)
-    try await first.update(input, range, into: &between)
-    if !between.isEmpty { try await second.update(between, between.indices, into: &output) }
+    // In parts that stay in the processor's cache until the second has had them.
+    for start in stride(from: range.lowerBound, to: range.upperBound, by: cachedLength) {
+      between.removeAll(keepingCapacity: true)
+      try await first.update(input, start..<min(start + cachedLength, range.upperBound), into: &between)
+      if !between.isEmpty { try await second.update(between, between.indices, into: &output) }
+    }
   }
 
   func finish(into output: inout [UInt8]) async throws(KeyCustodyError) {

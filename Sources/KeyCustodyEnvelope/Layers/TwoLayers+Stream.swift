@@ -5,8 +5,8 @@ extension TwoLayers {
   ///
   /// The result is pulled: nothing is read from `input` before somebody asks for the next piece. Iterate it once for
   /// each object; every iteration begins a new one.
-  /// - Parameter source: Where a key is asked for again, by its name, when its lease ended on the way; without one the
-  ///   stream then ends with `unavailable` (`lease-ended`).
+  /// - Parameter source: Where a key is asked for again, by its name, when its lease ended or was suspended on the
+  ///   way; without one the stream then ends with `unavailable` (`lease-ended`).
   public static func sealStream<Input: AsyncSequence & Sendable>(
     _ input: Input, keys: LayeredKeys, renewingFrom source: (any RootKeySource)? = nil, context: SealingContext,
     random: any RandomSource

@@ -44,12 +44,7 @@ extension TwoLayers {
   public static func sealRecord(
     _ content: [UInt8], keys: LayeredKeys, context: SealingContext, random: any RandomSource
   ) throws(KeyCustodyError) -> [UInt8] {
-    guard content.count <= RecordLayer.maximumContentLength else {
-      throw KeyCustodyError(
-        .invalidInput, .wrongSize,
-        "A record has \(RecordLayer.maximumContentLength) bytes at most; this one has \(content.count).",
-        remedy: "Seal it as an object.")
-    }
+    try RecordLayer.requireLength(content.count, atMost: RecordLayer.maximumContentLength)
     let inner = try RecordLayer.seal(content, key: keys.service, layer: .service, context: context, random: random)
     return try RecordLayer.seal(inner, key: keys.customer, layer: .customer, context: context, random: random)
   }

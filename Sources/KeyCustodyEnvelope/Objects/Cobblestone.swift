@@ -21,6 +21,11 @@ enum Cobblestone {
     }
   }
 
+  /// The length of the chunks of an object with that much content, without what stands before them.
+  static func sealedLength(content: Int64) -> Int64 {
+    content + Int64(AES256GCM.tagLength) * (content / Int64(chunkLength) + 1)
+  }
+
   /// The length of an object's content, from the length of its sealed form; `nil` for a length that can't be.
   static func contentLength(sealed: Int64) -> Int64? {
     let body = sealed - Int64(preludeLength)

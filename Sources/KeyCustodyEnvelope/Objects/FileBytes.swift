@@ -1,6 +1,6 @@
 public import KeyCustody
 
-/// The bytes of a regular file, read on a thread of their own.
+/// The bytes of a regular file: those that the system has in memory are read at once, others on a thread of their own.
 public final class FileBytes: RandomAccessBytes {
   /// The size at opening.
   public let size: Int64
@@ -19,6 +19,7 @@ public final class FileBytes: RandomAccessBytes {
   /// Reads at an offset.
   public func read(at offset: Int64, count: Int) async throws(KeyCustodyError) -> [UInt8] {
     let range = try clamped(at: offset, count: count)
+    if let bytes = file.readCached(at: range.lowerBound, count: range.count) { return bytes }
     return try await worker.run { [file] () throws(KeyCustodyError) in
       var bytes: [UInt8] = []
       try file.read(at: range.lowerBound, count: range.count, into: &bytes)

@@ -56,6 +56,7 @@ struct ChunkCipher: ~Copyable, Sendable {
   private var cipher: AES256GCM
   private let nonceHigh: UInt32
   private let nonceLow: UInt64
+  private let process = ForkCounter.current
 
   init(cipher: consuming AES256GCM, baseNonce: RawSpan) {
     self.cipher = cipher
@@ -72,6 +73,12 @@ struct ChunkCipher: ~Copyable, Sendable {
   /// Appends the sealed form of one chunk.
   mutating func seal(_ chunk: RawSpan, index: UInt64, into output: inout [UInt8]) throws(KeyCustodyError) {
     try Cobblestone.requireRoom(index)
+    // The other copy of the process may go on with other content under the same nonces.
+    guard process == ForkCounter.current else {
+      throw KeyCustodyError(
+        .invalidInput, .wrongState, "This object was begun before the process forked.",
+        remedy: "Begin it anew in the process that goes on with it.")
+    }
     let nonce = nonce(index)
     try output.append(count: chunk.byteCount + AES256GCM.tagLength) {
       (target: inout MutableRawSpan) throws(KeyCustodyError) in
@@ -86,7 +93,7 @@ struct ChunkCipher: ~Copyable, Sendable {
     try output.append(count: chunk.byteCount - AES256GCM.tagLength) {
       (target: inout MutableRawSpan) throws(KeyCustodyError) in
       guard cipher.open(chunk, nonce: unsafe nonce.span.bytes, additionalData: RawSpan(), into: &target) else {
-        throw notAuthentic("The sealed object")
+        throw sealedNotAuthentic("The sealed object")
       }
     }
   }

@@ -43,8 +43,8 @@ public struct ObjectLayerOpener: ~Copyable {
   /// Opens more, appending the content of whole chunks to `output`.
   ///
   /// - Throws: `integrityFailure` (`unknown-root-key`, `not-authentic`); `invalidInput` (`malformed`) and `unsupported`
-  ///   (`unknown-format`) by its header; `unavailable` (`lease-ended`) once the key is destroyed; `invalidInput`
-  ///   (`wrong-state`) after the end.
+  ///   (`unknown-format`) by its header; `unavailable` (`lease-ended`) once the key is destroyed or its lease
+  ///   suspended; `invalidInput` (`wrong-state`) after the end.
   public mutating func update(_ sealed: RawSpan, into output: inout [UInt8]) throws(KeyCustodyError) {
     if let failure { throw failure }
     try key.requireLease()
@@ -74,6 +74,7 @@ public struct ObjectLayerOpener: ~Copyable {
         try chunks.open(unsafe partial.span.bytes, index: index, into: &output)
       }
     } catch {
+      let error = error.reason == .notAuthentic ? damagedEnd() : error
       remember(error)
       throw error
     }
@@ -162,7 +163,7 @@ func readPrelude(
   let salt = Array(prelude[SealedHeader.length..<saltEnd])
   let cipher = try key.objectCipher(salt: salt, context: context)
   guard constantTimeEqual(cipher.commitment, Array(prelude[saltEnd...])) else {
-    throw notAuthentic("The sealed object")
+    throw sealedNotAuthentic("The sealed object")
   }
   return (cipher, salt)
 }

@@ -4,6 +4,8 @@ public import KeyCustody
 ///
 /// header ‖ Cobblestone-256 (c2sp.org/chunked-encryption) with the encoded context: salt (24 bytes) ‖ commitment (32) ‖
 /// chunks of 16 KiB, each with a tag of 16 bytes; the last chunk is always shorter, and may be empty.
+///
+/// After any error every later call throws it again.
 public struct ObjectLayerSealer: ~Copyable {
   private var key: RootKey
   private var cipher: ObjectCipher
@@ -13,7 +15,8 @@ public struct ObjectLayerSealer: ~Copyable {
   private var prelude: [UInt8]
   private var partial: [UInt8] = []
   private var index: UInt64 = 0
-  private var isFinished = false
+  /// What every further call throws.
+  private var failure: KeyCustodyError?
   /// The bytes of content taken so far.
   ///
   /// After `lease-ended` it tells how much of the last piece went in.
@@ -31,6 +34,7 @@ public struct ObjectLayerSealer: ~Copyable {
   }
 
   init(key: RootKey, context: [UInt8], random: any RandomSource) throws(KeyCustodyError) {
+    try key.requireLease()
     let header = SealedHeader(kind: .object, rootKey: key.id)
     let salt = try random.bytes(Cobblestone.saltLength)
     let cipher = try key.objectCipher(salt: salt, context: context)
@@ -44,24 +48,42 @@ public struct ObjectLayerSealer: ~Copyable {
   /// The root key it seals under.
   var keyInUse: RootKey { key }
 
-  /// Goes on under another lease of the same root key.
+  /// Whether it goes on only after ``renew(_:)``.
+  var needsLease: Bool { key.needsLease || failure?.reason == .leaseEnded }
+
+  /// Goes on under another lease of the same root key: what `lease-ended` stopped, and nothing else.
   mutating func renew(_ key: RootKey) throws(KeyCustodyError) {
-    guard key !== self.key else { return }
-    try requireSame(key, self.key)
-    cipher = try key.objectCipher(salt: salt, context: context)
-    self.key = key
+    if let failure, failure.reason != .leaseEnded { throw failure }
+    do throws(KeyCustodyError) {
+      if key !== self.key {
+        try requireSame(key, self.key)
+        cipher = try key.objectCipher(salt: salt, context: context)
+        self.key = key
+      }
+    } catch {
+      close(error)
+      throw error
+    }
+    failure = nil
   }
 
   /// Seals more content, appending what is ready to `output`.
   ///
-  /// - Throws: `unavailable` (`lease-ended`) once the key is destroyed; `invalidInput` (`wrong-state`) after the end.
+  /// - Throws: `unavailable` (`lease-ended`) once the key is destroyed or its lease suspended; `invalidInput`
+  ///   (`wrong-state`) after the end.
   public mutating func update(_ content: RawSpan, into output: inout [UInt8]) throws(KeyCustodyError) {
-    try requireOpen()
-    var offset = 0
-    while offset < content.byteCount {
-      let end = min(offset + Cobblestone.runLength, content.byteCount)
-      try seal(content.extracting(offset..<end), into: &output)
-      offset = end
+    if let failure { throw failure }
+    do throws(KeyCustodyError) {
+      var offset = 0
+      repeat {
+        try key.requireLease()
+        let end = min(offset + Cobblestone.runLength, content.byteCount)
+        try seal(content.extracting(offset..<end), into: &output)
+        offset = end
+      } while offset < content.byteCount
+    } catch {
+      close(error)
+      throw error
     }
   }
 
@@ -69,24 +91,28 @@ public struct ObjectLayerSealer: ~Copyable {
   ///
   /// - Throws: as ``update(_:into:)``.
   public mutating func finish(into output: inout [UInt8]) throws(KeyCustodyError) {
-    try requireOpen()
+    if let failure { throw failure }
     let index = self.index
     var sealed: [UInt8] = []
-    try cipher.withChunks { [partial] (chunks) throws(KeyCustodyError) in
-      try chunks.seal(unsafe partial.span.bytes, index: index, into: &sealed)
+    do throws(KeyCustodyError) {
+      try key.requireLease()
+      try cipher.withChunks { [partial] (chunks) throws(KeyCustodyError) in
+        try chunks.seal(unsafe partial.span.bytes, index: index, into: &sealed)
+      }
+    } catch {
+      close(error)
+      throw error
     }
     output += prelude
     output += sealed
-    prelude = []
-    partial = []
-    isFinished = true
+    close(KeyCustodyError(.invalidInput, .wrongState, "This object is sealed to its end already."))
   }
 
-  private func requireOpen() throws(KeyCustodyError) {
-    guard !isFinished else {
-      throw KeyCustodyError(.invalidInput, .wrongState, "This object is sealed to its end already.")
-    }
-    try key.requireLease()
+  /// Keeps what every further call throws, and the content not yet sealed only where it may still go on.
+  private mutating func close(_ error: KeyCustodyError) {
+    failure = error
+    guard error.reason != .leaseEnded else { return }
+    (prelude, partial) = ([], [])
   }
 
   /// Seals all whole chunks of one run and keeps the rest.

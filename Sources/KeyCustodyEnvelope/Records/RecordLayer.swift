@@ -6,15 +6,17 @@ internal import KeyCustodyCrypto
 ///
 /// The first 12 bytes of the nonce are random per sealer, the last 12 count up, so that the derived key is kept and a
 /// record costs one call of AES-256-GCM. A virtual machine that is copied while it runs would count on twice; don't
-/// copy one that holds a lease.
+/// copy one that holds a lease, or use ``NonceSource/random``.
 public enum RecordLayer {
   /// What a layer adds, in bytes.
-  public static let overhead = SealedHeader.length + nonceLength + AES256GCM.tagLength
+  public static let overhead = bodyOffset + AES256GCM.tagLength
   /// The most bytes of content of a record.
   public static let maximumContentLength = 1 << 20
   /// The most bytes that one layer takes: content, or content that another layer has sealed already.
   static let maximumLayerLength = maximumContentLength + overhead
   private static let nonceLength = 24
+  /// Where the ciphertext begins: behind header and nonce.
+  static let bodyOffset = SealedHeader.length + nonceLength
 
   /// Seals one layer.
   ///
@@ -22,29 +24,11 @@ public enum RecordLayer {
   public static func seal(
     _ content: [UInt8], key: RootKey, layer: Layer, context: SealingContext, random: any RandomSource
   ) throws(KeyCustodyError) -> [UInt8] {
-    guard content.count <= maximumLayerLength else {
-      throw KeyCustodyError(
-        .invalidInput, .wrongSize,
-        "A record has \(maximumContentLength) bytes at most; this one has \(content.count).",
-        remedy: "Seal it as an object.")
-    }
-    let header = SealedHeader(kind: .record, rootKey: key.id)
-    let aad = context.encoded(for: layer, header: header)
-    var sealer = try key.takeSealer(roomFor: content.count, random: random)
+    let aad = context.encoded(for: layer, header: SealedHeader(kind: .record, rootKey: key.id))
     var sealed: [UInt8] = []
-    sealed.reserveCapacity(content.count + overhead)
-    sealed += header.bytes
-    let nonce = sealer.nextNonce(for: content.count)
-    try sealed.append(count: nonceLength) { (output: inout MutableRawSpan) in
-      sealer.prefix.store(in: &output, at: 0)
-      for word in 0..<3 { output.storeBytes(of: nonce[word], toByteOffset: 12 + 4 * word, as: UInt32.self) }
+    try sealed.append(count: content.count + overhead) { (output: inout MutableRawSpan) throws(KeyCustodyError) in
+      try key.sealRecord(unsafe content.span.bytes, aad: unsafe aad.span.bytes, random: random, into: &output)
     }
-    try sealed.append(count: content.count + AES256GCM.tagLength) {
-      (output: inout MutableRawSpan) throws(KeyCustodyError) in
-      try sealer.cipher.seal(
-        unsafe content.span.bytes, nonce: unsafe nonce.span.bytes, additionalData: unsafe aad.span.bytes, into: &output)
-    }
-    key.keep(sealer)
     return sealed
   }
 
@@ -56,25 +40,29 @@ public enum RecordLayer {
     _ sealed: [UInt8], key: RootKey, layer: Layer, context: SealingContext
   ) throws(KeyCustodyError) -> [UInt8] {
     let header = try SealedHeader(parsing: sealed, kind: .record, key: key)
-    guard sealed.count >= overhead else { throw truncated("The sealed record") }
-    let count = sealed.count - overhead
-    guard count <= maximumLayerLength else { throw notAuthentic("The sealed record") }
+    let count = try contentLength(sealed: sealed.count)
     let aad = context.encoded(for: layer, header: header)
-    let bytes = unsafe sealed.span.bytes
-    let nonceStart = SealedHeader.length
-    let bodyStart = nonceStart + nonceLength
-    let prefix = NoncePrefix(bytes.extracting(nonceStart..<bodyStart))
-    var opener = try key.takeOpener(prefix)
     var content: [UInt8] = []
-    var isAuthentic = false
-    try content.append(count: count) { (output: inout MutableRawSpan) in
-      isAuthentic = opener.cipher.open(
-        bytes.extracting(bodyStart..<sealed.count),
-        nonce: bytes.extracting((nonceStart + NoncePrefix.length)..<bodyStart), additionalData: unsafe aad.span.bytes,
-        into: &output)
+    try content.append(count: count) { (output: inout MutableRawSpan) throws(KeyCustodyError) in
+      try key.openRecord(unsafe sealed.span.bytes, aad: unsafe aad.span.bytes, into: &output)
     }
-    key.keep(opener)
-    guard isAuthentic else { throw notAuthentic("The sealed record") }
     return content
+  }
+
+  /// The length of a layer's content.
+  ///
+  /// - Throws: `integrityFailure` (`truncated`, `not-authentic`) for a length that can't be.
+  static func contentLength(sealed count: Int) throws(KeyCustodyError) -> Int {
+    guard count >= overhead else { throw truncated("The sealed record") }
+    guard count - overhead <= maximumLayerLength else { throw sealedNotAuthentic("The sealed record") }
+    return count - overhead
+  }
+
+  static func requireLength(_ count: Int, atMost limit: Int) throws(KeyCustodyError) {
+    guard count <= limit else {
+      throw KeyCustodyError(
+        .invalidInput, .wrongSize, "A record has \(maximumContentLength) bytes at most; this one has \(count).",
+        remedy: "Seal it as an object.")
+    }
   }
 }

@@ -7,6 +7,9 @@ struct NoncePrefix: Hashable, Sendable {
   private let high: UInt64
   private let low: UInt32
 
+  static let zero = NoncePrefix()
+  private init() { (high, low) = (0, 0) }
+
   /// Takes the first 12 bytes.
   init(_ bytes: RawSpan) {
     high = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt64.self)
@@ -26,7 +29,7 @@ struct XAESKey: ~Copyable, Sendable {
   private let subkey: SecretBytes
 
   init(_ key: borrowing SecretBytes) throws(KeyCustodyError) {
-    var block = try key.withBytes { (bytes) throws(KeyCustodyError) in try AES256Block(key: bytes) }
+    var block = try key.withBytes { (bytes) throws(KeyCustodyError) in try AES256Block(key: bytes, for: .sealing) }
     subkey = try SecretBytes(count: 16) { (work: inout MutableRawSpan) throws(KeyCustodyError) in
       try block.encrypt(&work)
       let high = UInt64(bigEndian: unsafe work.bytes.unsafeLoad(as: UInt64.self))
@@ -62,8 +65,10 @@ struct XAESKey: ~Copyable, Sendable {
   }
 
   /// AES-256-GCM for all nonces with that first half.
-  mutating func cipher(_ prefix: NoncePrefix) throws(KeyCustodyError) -> AES256GCM {
+  mutating func cipher(
+    _ prefix: NoncePrefix, for direction: AES256GCM.Direction
+  ) throws(KeyCustodyError) -> AES256GCM {
     let key = try derive(prefix)
-    return try key.withBytes { (bytes) throws(KeyCustodyError) in try AES256GCM(key: bytes) }
+    return try key.withBytes { (bytes) throws(KeyCustodyError) in try AES256GCM(key: bytes, for: direction) }
   }
 }

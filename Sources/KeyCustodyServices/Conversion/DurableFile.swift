@@ -12,6 +12,7 @@ import KeyCustody
 enum DurableFile {
   /// More than the two layers of the largest record: 1 MiB and their overhead.
   private static let largest = 2 << 20
+  private static let system = POSIXFileSystem()
 
   /// A whole small file.
   static func read(_ path: String) throws(KeyCustodyError) -> [UInt8] {
@@ -58,25 +59,7 @@ enum DurableFile {
 
   /// Writes a new file, on the disk when this returns.
   static func create(_ path: String, with bytes: [UInt8]) throws(KeyCustodyError) {
-    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard descriptor >= 0 else { throw failure("open", path) }
-    var isWritten = true
-    unsafe bytes.withUnsafeBytes { buffer in
-      var done = 0
-      while done < buffer.count {
-        let wrote = unsafe write(descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done)
-        if wrote < 0 && errno == EINTR { continue }
-        guard wrote > 0 else { return isWritten = false }
-        done += wrote
-      }
-    }
-    isWritten = isWritten && fsync(descriptor) == 0
-    isWritten = close(descriptor) == 0 && isWritten
-    guard isWritten else {
-      let error = failure("write", path)
-      discard(path)
-      throw error
-    }
+    do throws(SystemError) { try system.writeNew(path, bytes) } catch { throw failure(error, path) }
   }
 
   /// Puts files that are on the disk in their places, one right after the other, and then brings that to the disk.
@@ -113,7 +96,11 @@ enum DurableFile {
   ) throws(KeyCustodyError) -> Result {
     let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return try body() }
-    defer { close(descriptor) }
+    defer {
+      // A copy of this process that fork made meanwhile would hold the lock on.
+      _ = flock(descriptor, LOCK_UN)
+      close(descriptor)
+    }
     while flock(descriptor, LOCK_EX) != 0 && errno == EINTR {}
     return try body()
   }
@@ -147,19 +134,31 @@ enum DurableFile {
   }
 
   private static func synchronizeFolder(of path: String) throws(KeyCustodyError) {
-    let cut = path.lastIndex(of: "/") ?? path.startIndex
-    let folder = cut == path.startIndex ? (path.hasPrefix("/") ? "/" : ".") : String(path[..<cut])
-    let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw failure("open", folder) }
-    defer { close(descriptor) }
-    guard fsync(descriptor) == 0 else { throw failure("fsync", folder) }
+    do throws(SystemError) { try system.synchronizeFolder(of: path) } catch { throw failure(error, path) }
+  }
+
+  /// The place that a temporary file is for: what is in nobody's way is in nobody's messages.
+  private static func final(_ path: String) -> String {
+    // A dot, 16 digits and the ending.
+    path.hasSuffix(".part") && path.utf8.count > 22 ? String(path.dropLast(22)) : path
   }
 
   private static func failure(_ function: String, _ path: String) -> KeyCustodyError {
-    let code = errno
+    failure(SystemError(code: errno, call: function), path)
+  }
+
+  private static func failure(_ error: SystemError, _ path: String) -> KeyCustodyError {
+    let (code, function, path) = (error.code, error.call, final(path))
     return switch code {
+    case ENOENT where function == "mkdir":
+      KeyCustodyError(
+        .notFound, .unreachable, "The folder '\(path)' can't be made: the one it belongs into is not there.",
+        remedy: "Make that one first (mkdir -p), or check the path and that its file system is mounted.",
+        diagnostic: "\(function) errno \(code)")
     case ENOENT:
-      KeyCustodyError(.notFound, .unreachable, "There is no file '\(path)'.", diagnostic: "\(function) errno \(code)")
+      KeyCustodyError(
+        .notFound, .unreachable, "There is no file '\(path)'.",
+        remedy: "Check the path, and that its file system is mounted.", diagnostic: "\(function) errno \(code)")
     case EACCES, EPERM, EROFS:
       KeyCustodyError(
         .denied, .unreachable, "The file '\(path)' may not be used by this process.",

@@ -23,7 +23,9 @@ public struct FolderSealedStore: SealedStore {
   private let folder: String
   private let worker: BlockingWorker
 
-  /// Uses a folder, which is made when it is missing, for this user alone.
+  /// Uses a folder, which the first value makes when it is missing, for this user alone.
+  ///
+  /// Listing what it holds, as a conversion does, wants it to be there.
   public init(folder: String) throws(KeyCustodyError) {
     self.folder = folder
     worker = try BlockingWorker()
@@ -52,10 +54,16 @@ public struct FolderSealedStore: SealedStore {
     let place = place(of: object, resource.id)
     return try await place.whileChanging(on: worker) { () async throws(KeyCustodyError) in
       let (label, sealed) = try await worker.run { () throws(KeyCustodyError) -> sending (Label, [UInt8]) in
-        try place.locked { () throws(KeyCustodyError) in (try place.label(), try DurableFile.read(place.path)) }
+        try place.locked { () throws(KeyCustodyError) in
+          try self.naming(object, resource.id) { () throws(KeyCustodyError) in
+            (try place.label(), try DurableFile.read(place.path))
+          }
+        }
       }
-      return try await resource.open(
-        sealed, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers)
+      return try await place.opening { () async throws(KeyCustodyError) in
+        try await resource.open(
+          sealed, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers)
+      }
     }
   }
 
@@ -70,7 +78,8 @@ public struct FolderSealedStore: SealedStore {
     let place = place(of: object, resource.id)
     let temporary = try DurableFile.temporaryName(beside: place.path, random: SystemRandom())
     try await resource.sealFile(
-      source, to: temporary, as: object, dataClass: dataClass, identifiers: identifiers, progress: progress
+      source, to: temporary, shownAs: place.path, as: object, dataClass: dataClass, identifiers: identifiers,
+      progress: progress
     ) { () throws(KeyCustodyError) in
       try await worker.run { () throws(KeyCustodyError) in try place.take(temporary, label) }
     }
@@ -83,10 +92,14 @@ public struct FolderSealedStore: SealedStore {
   ) async throws(KeyCustodyError) {
     let place = place(of: object, resource.id)
     try await place.whileChanging(on: worker) { () async throws(KeyCustodyError) in
-      let label = try await worker.run { () throws(KeyCustodyError) -> sending Label in try place.label() }
-      try await resource.openFile(
-        place.path, to: target, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers,
-        progress: progress)
+      let label = try await worker.run { () throws(KeyCustodyError) -> sending Label in
+        try self.naming(object, resource.id) { () throws(KeyCustodyError) in try place.label() }
+      }
+      try await place.opening { () async throws(KeyCustodyError) in
+        try await resource.openFile(
+          place.path, to: target, as: object, dataClass: label.dataClass.spelling, identifiers: label.identifiers,
+          progress: progress)
+      }
     }
   }
 
@@ -113,7 +126,13 @@ public struct FolderSealedStore: SealedStore {
     let last = object.map(Self.fileName)
     let folder = self.folder(of: resource)
     return try await worker.run { () throws(KeyCustodyError) -> sending [SealedItem] in
-      try DurableFile.locked(folder) { () throws(KeyCustodyError) in
+      // A volume that is not mounted must not pass for a store without data: keys are destroyed on that evidence.
+      guard DurableFile.mark(of: self.folder) != nil else {
+        throw KeyCustodyError(
+          .notFound, .storeUnknown, "There is no folder '\(self.folder)' to look for sealed data in.",
+          remedy: "Check its name, and that its file system is mounted; if nothing was sealed yet, make it.")
+      }
+      return try DurableFile.locked(folder) { () throws(KeyCustodyError) in
         let names = try DurableFile.list(folder).filter { $0.hasSuffix(".sealed") }.sorted()
         var page: [SealedItem] = []
         for name in names where last.map({ $0 < name }) ?? true {
@@ -200,6 +219,25 @@ public struct FolderSealedStore: SealedStore {
         object: label.object, dataClass: label.dataClass, identifiers: label.identifiers, header: header, size: size)
     }
 
+    /// Says of an item that does not open what can be at fault: the two files, since nobody else named anything.
+    func opening<Result>(_ body: () async throws(KeyCustodyError) -> Result) async throws(KeyCustodyError) -> Result {
+      do throws(KeyCustodyError) { return try await body() } catch {
+        switch error.reason {
+        case .notAuthentic:
+          throw KeyCustodyError(
+            error.code, error.reason, error.message,
+            remedy:
+              "The file or the label beside it, '\(labelPath)', was altered since it was sealed: restore both from a "
+              + "backup.",
+            diagnostic: error.diagnostic)
+        case .dataClassUnknown:
+          throw FolderSealedStore.damaged(
+            labelPath, "names a class of data that the resource's profile lacks", diagnostic: error.message)
+        default: throw error
+        }
+      }
+    }
+
     /// Puts a sealed file and its label in their place together.
     func take(_ sealed: String, _ label: Label) throws(KeyCustodyError) {
       let written = sealed + ".json"
@@ -243,6 +281,19 @@ public struct FolderSealedStore: SealedStore {
     }
   }
 
+  /// An item that is not there is told by its own name, not by those of its files.
+  private func naming<Result>(
+    _ object: String, _ resource: ResourceID, _ body: () throws(KeyCustodyError) -> Result
+  ) throws(KeyCustodyError) -> Result {
+    do throws(KeyCustodyError) { return try body() } catch {
+      guard error.code == .notFound else { throw error }
+      throw KeyCustodyError(
+        error.code, error.reason, "The folder '\(folder)' keeps no item '\(shown(object))' of '\(resource)'.",
+        remedy: "Check the names of the folder, the object and the resource, and that its file system is mounted.",
+        diagnostic: error.diagnostic)
+    }
+  }
+
   private static func damaged(_ path: String, _ why: String, diagnostic: String? = nil) -> KeyCustodyError {
     KeyCustodyError(
       .integrityFailure, .damaged, "The file '\(path)' \(why).",
@@ -264,4 +315,9 @@ public struct FolderSealedStore: SealedStore {
     let hash = (try? Hashing.sha256(Array(object.utf8)).hexadecimal) ?? ""
     return "\(escaped.prefix(100))~\(hash).sealed"
   }
+}
+
+extension KeyCustodyError.Reason {
+  /// A place for sealed data that is not there.
+  public static let storeUnknown = Self("store-unknown")
 }

@@ -18,43 +18,71 @@ extension ProtectedResource {
   public func resumeConversion(
     of stores: [any SealedStore], progress: @Sendable (Int) -> Void = { _ in }
   ) async throws(KeyCustodyError) -> Int {
-    let record = try await custody.record(id, refresh: true)
-    guard [.enabling, .updating, .disabling].contains(record.mode),
-      let primary = record.primary(.customer, .longTerm)
-    else { return 0 }
-    let outgoing = record.outgoing
-    for key in outgoing { await custody.sealings.settle(key.id) }
     var converted = 0
-    for store in stores {
-      // Until a whole pass finds nothing left: items may have come in behind the pass.
-      var passes = 0
-      while try await pass(
-        over: store, record: record, to: primary,
-        {
-          converted += 1
-          progress(converted)
-        }) > 0
-      {
-        passes += 1
-        guard passes < Self.maximumPasses else { throw Self.neverEnding(id) }
-      }
+    return try await resumeConversion(of: stores, pace: nil) { _ in
+      converted += 1
+      progress(converted)
+    }
+  }
+
+  /// - Parameters:
+  ///   - pace: holds it back.
+  ///   - done: told of each item that was converted.
+  func resumeConversion(
+    of stores: [any SealedStore], pace: Pace?, _ done: (SealedItem) -> Void
+  ) async throws(KeyCustodyError) -> Int {
+    let record = try await custody.record(id, refresh: true)
+    let seen = custody.environment.time.running()
+    let outgoing = record.outgoing
+    guard record.mode.isConverting || !outgoing.isEmpty, let primary = record.primary(.customer, .longTerm)
+    else { return 0 }
+    for key in outgoing { await custody.sealings.settle(key.id) }
+    // Whoever still holds a sealer of theirs seals no more with it.
+    custody.leases.end(outgoing.map(\.id))
+    var converted = 0
+    let count = { (item: SealedItem) in
+      converted += 1
+      done(item)
+    }
+    try await exhaust(stores, record: record, to: primary, pace, count)
+    if !outgoing.isEmpty, try await custody.waitForLeasesElsewhere(since: seen) {
+      // What was sealed there before anybody knew.
+      try await exhaust(stores, record: record, to: primary, pace, count)
     }
     try await custody.change(id) { (current) throws(KeyCustodyError) in
       // Somebody else has come to the end first.
-      if !outgoing.isEmpty, !current.rootKeys.contains(where: { key in outgoing.contains { $0.id == key.id } }) {
+      if !outgoing.isEmpty, current.mode == record.mode.after(.settle),
+        !current.rootKeys.contains(where: { key in outgoing.contains { $0.id == key.id } })
+      {
         return
       }
-      guard current.mode == record.mode, current.rootKeys == record.rootKeys else { throw Self.changedMeanwhile(id) }
+      // Wrapped anew meanwhile they are still the same keys.
+      guard current.mode == record.mode, current.keyset == record.keyset else { throw Self.changedMeanwhile(id) }
       current.rootKeys.removeAll { old in outgoing.contains { $0.id == old.id } }
-      current.mode = record.mode == .disabling ? .serviceManaged : .customerManaged
+      current.mode = record.mode.after(.settle) ?? record.mode
       if record.mode == .disabling { current.customerKey = nil }
     }
     custody.leases.end(outgoing.map(\.id))
     return converted
   }
 
+  /// Converts until a whole pass over each store finds nothing left: items may come in behind a pass.
+  private func exhaust(
+    _ stores: [any SealedStore], record: ResourceRecord, to primary: RootKeyRecord, _ pace: Pace?,
+    _ done: (SealedItem) -> Void
+  ) async throws(KeyCustodyError) {
+    for store in stores {
+      var passes = 0
+      while try await pass(over: store, record: record, to: primary, pace, done) > 0 {
+        passes += 1
+        guard passes < Self.maximumPasses else { throw Self.neverEnding(id) }
+      }
+    }
+  }
+
   private func pass(
-    over store: any SealedStore, record: ResourceRecord, to primary: RootKeyRecord, _ done: () -> Void
+    over store: any SealedStore, record: ResourceRecord, to primary: RootKeyRecord, _ pace: Pace?,
+    _ done: (SealedItem) -> Void
   ) async throws(KeyCustodyError) -> Int {
     var count = 0
     var last: String?
@@ -62,20 +90,34 @@ extension ProtectedResource {
       let page = try await store.items(of: id, after: last, limit: Self.pageSize)
       for item in page where item.header.rootKey != primary.id {
         guard try record.profile.group(of: item.dataClass) == .longTerm else { continue }
+        guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }
+        try await pace?.take(bytes: item.size)
+        custody.sealings.begin(primary.id)
+        defer { custody.sealings.end(primary.id) }
+        // Looked up after the beginning: either whoever drops this key waits for the renewal, or this sees the drop.
+        guard try await isPrimary(primary.id, .longTerm) else { throw Self.changedMeanwhile(id) }
         let renewal = SealedRenewal(
           keys: keys, newKey: try await custody.lease(primary, of: record),
           context: try SealingContext(
             resource: id, dataClass: item.dataClass, object: item.object, identifiers: item.identifiers),
           random: custody.environment.random)
         do throws(KeyCustodyError) { try await store.renew(item, renewal) } catch {
+          // Somebody else has converted it, and was done with the older key.
+          if error.reason == .unknownRootKey, try await wasDropped(item.header.rootKey, since: record) { continue }
           throw Self.naming(item.object, error)
         }
         count += 1
-        done()
+        done(item)
       }
-      last = page.last?.object
-      if page.count < Self.pageSize { return count }
+      // An empty page is the end: a store may give less than was asked for.
+      guard let end = page.last else { return count }
+      last = end.object
     }
+  }
+
+  private func wasDropped(_ key: RootKeyID, since record: ResourceRecord) async throws(KeyCustodyError) -> Bool {
+    guard record.keyset[key] != nil else { return false }
+    return try await custody.record(id, refresh: true).keyset[key] == nil
   }
 
   private static func neverEnding(_ id: ResourceID) -> KeyCustodyError {
@@ -88,11 +130,17 @@ extension ProtectedResource {
   /// An error that says which item it is about, where the item is at fault.
   private static func naming(_ object: String, _ error: KeyCustodyError) -> KeyCustodyError {
     guard [.integrityFailure, .invalidInput, .unsupported].contains(error.code) else { return error }
-    let name = String(
-      object.unicodeScalars.prefix(100).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) })
+    // What it was sealed with is the store's to know: here nobody can have given a wrong name.
+    let isDamaged = error.reason == .notAuthentic || error.reason == .truncated
     return KeyCustodyError(
-      error.code, error.reason, "The item '\(name)' can't be converted. \(error.message)",
-      remedy: error.remedy.isEmpty ? "Restore it from a backup, or remove it; then resume." : error.remedy,
+      error.code, error.reason, "The item '\(shown(object))' can't be converted. \(error.message)",
+      remedy: isDamaged || error.remedy.isEmpty
+        ? "Restore it from a backup, or remove it; then resume." : error.remedy,
       diagnostic: error.diagnostic)
   }
+}
+
+/// An object's name for a message: bounded, and without control characters.
+func shown(_ object: String) -> String {
+  String(object.unicodeScalars.prefix(100).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) })
 }

@@ -5,7 +5,7 @@ public import KeyCustodyEnvelope
 ///
 /// It never sees plaintext.
 public protocol SealedStore: Sendable {
-  /// Up to `limit` items of a resource after the one named, ordered by name.
+  /// Up to `limit` items of a resource after the one named, ordered by name; none when there are no more.
   func items(
     of resource: ResourceID, after object: String?, limit: Int
   ) async throws(KeyCustodyError) -> [SealedItem]

@@ -7,19 +7,36 @@ import Synchronization
 /// A change that may have taken access away marks leases stale: the next use, and a check in the background, ask the
 /// vault again before the key is used once more.
 final class LeaseTable: Sendable {
+  /// Small, since every look-up takes a copy.
   private struct Lease {
     var key: RootKey
-    var resource: ResourceID
-    var holder: PrincipalID
-    var kek: KeyURI
-    var granted: Duration
+    var origin: Origin
+    /// From when on a use has it renewed.
+    var renewal: Duration
     var deadline: Duration
     var isStale = false
     var isRenewing = false
   }
+  /// Whose key it is, and by whose access to which KEK it is held.
+  private final class Origin: Sendable {
+    let resource: ResourceID
+    let layer: Layer
+    let holder: PrincipalID
+    let kek: KeyURI
+    let isPrimary: Bool
+
+    init(_ record: RootKeyRecord, of resource: ResourceID) {
+      self.resource = resource
+      layer = record.layer
+      holder = record.holder
+      kek = record.kek
+      isPrimary = record.isPrimary
+    }
+  }
   /// A question that is being asked: whether its answer counts is known when it comes.
   private struct Attempt {
     var key: RootKeyID
+    var resource: ResourceID
     /// Whose access to which KEK is asked for; `nil` before that is known, when every change counts.
     var concern: (kek: KeyURI, holder: PrincipalID)?
     var isOutdated = false
@@ -40,9 +57,15 @@ final class LeaseTable: Sendable {
   /// How long a lease lasts; zero asks the vault for every operation.
   let duration: Duration
 
-  init(duration: Duration, time: any TimeSource) {
+  /// Whether something is being sealed under a key, and may go on to its end.
+  private let isSealing: @Sendable (RootKeyID) -> Bool
+
+  init(
+    duration: Duration, time: any TimeSource, isSealing: @escaping @Sendable (RootKeyID) -> Bool = { _ in false }
+  ) {
     self.duration = duration
     self.time = time
+    self.isSealing = isSealing
   }
 
   /// What a look-up found.
@@ -53,17 +76,31 @@ final class LeaseTable: Sendable {
     case none
   }
 
-  func find(_ id: RootKeyID) -> Finding {
+  /// Looks a key up; one of another resource or layer than those named is not found.
+  func find(_ id: RootKeyID, of resource: ResourceID? = nil, layer: Layer? = nil) -> Finding {
     let now = time.running()
     return state.withLock { state in
       guard let lease = state.leases[id], !lease.isStale else { return .none }
+      if let resource, lease.origin.resource != resource { return .none }
+      if let layer, lease.origin.layer != layer { return .none }
       guard now < lease.deadline, !lease.key.isDestroyed else {
         state.leases.removeValue(forKey: id)?.key.destroy()
         return .none
       }
-      let renew = !lease.isRenewing && now > lease.granted + (lease.deadline - lease.granted) / 2
+      let renew = !lease.isRenewing && now > lease.renewal
       if renew { state.leases[id]?.isRenewing = true }
       return .living(lease.key, renew: renew)
+    }
+  }
+
+  /// A key whose lease lives, without counting as a use.
+  func living(_ id: RootKeyID) -> RootKey? {
+    let now = time.running()
+    return state.withLock { state in
+      guard let lease = state.leases[id], !lease.isStale, now < lease.deadline, !lease.key.isDestroyed else {
+        return nil
+      }
+      return lease.key
     }
   }
 
@@ -71,6 +108,8 @@ final class LeaseTable: Sendable {
   struct Source {
     var look: () async throws(KeyCustodyError) -> RootKeyRecord
     var unwrap: (RootKeyRecord) async throws(KeyCustodyError) -> RootKey
+    /// Called by the first plain use of the key after half of its lease.
+    var renew: @Sendable () -> Void
   }
 
   /// Gets a lease, one caller at a time for each key; the others wait and look again.
@@ -79,7 +118,8 @@ final class LeaseTable: Sendable {
   ) async throws(KeyCustodyError) -> RootKey {
     guard !isRenewal else { return try await attempt(id, of: resource, source) }
     while true {
-      if duration > .zero, case .living(let key, _) = find(id) { return key }
+      // Not `find`: nobody here would do what it asks for where the lease is past its half.
+      if duration > .zero, let key = living(id) { return key }
       switch await takeTurn(id) {
       case .mine: break
       case .done: continue
@@ -105,14 +145,14 @@ final class LeaseTable: Sendable {
   ) async throws(KeyCustodyError) -> RootKey {
     do throws(KeyCustodyError) {
       for _ in 0..<16 {
-        let number = try begin(id)
+        let number = try begin(id, of: resource)
         defer { state.withLock { _ = $0.attempts.removeValue(forKey: number) } }
         let start = time.running()
         // Looked up each time: since the last, it may have been wrapped by another KEK, or dropped.
         let record = try await source.look()
         state.withLock { $0.attempts[number]?.concern = (record.kek, record.holder) }
         let key = try await source.unwrap(record)
-        if let granted = grant(record, of: resource, key, from: start, number) { return granted }
+        if let granted = grant(record, of: resource, key, from: start, number, renew: source.renew) { return granted }
         key.destroy()
       }
       throw KeyCustodyError(
@@ -123,11 +163,11 @@ final class LeaseTable: Sendable {
     }
   }
 
-  private func begin(_ id: RootKeyID) throws(KeyCustodyError) -> UInt64 {
+  private func begin(_ id: RootKeyID, of resource: ResourceID) throws(KeyCustodyError) -> UInt64 {
     let number = state.withLock { state -> UInt64? in
       guard !state.isClosed else { return nil }
       state.nextAttempt += 1
-      state.attempts[state.nextAttempt] = Attempt(key: id)
+      state.attempts[state.nextAttempt] = Attempt(key: id, resource: resource)
       return state.nextAttempt
     }
     if let number { return number }
@@ -138,7 +178,8 @@ final class LeaseTable: Sendable {
   ///
   /// A key already in use goes on with a new deadline.
   private func grant(
-    _ record: RootKeyRecord, of resource: ResourceID, _ key: RootKey, from start: Duration, _ attempt: UInt64
+    _ record: RootKeyRecord, of resource: ResourceID, _ key: RootKey, from start: Duration, _ attempt: UInt64,
+    renew: @escaping @Sendable () -> Void
   ) -> RootKey? {
     let id = record.id
     let granted = state.withLock { state -> RootKey? in
@@ -146,12 +187,15 @@ final class LeaseTable: Sendable {
       guard duration > .zero else { return key }
       var used = key
       if let present = state.leases[id], !present.key.isDestroyed {
-        used = present.key
-        key.destroy()
+        // Whoever holds a sealer of a key that new data went under, and does not any more, seals no more with it.
+        let wasRetired = present.origin.isPrimary && !record.isPrimary && !isSealing(id)
+        if !wasRetired { used = present.key }
+        (wasRetired ? present.key : key).destroy()
       }
       state.leases[id] = Lease(
-        key: used, resource: resource, holder: record.holder, kek: record.kek, granted: start,
-        deadline: start + duration)
+        key: used, origin: Origin(record, of: resource), renewal: start + duration / 2, deadline: start + duration)
+      // Under the lock: whoever marks it stale meanwhile comes before or after this, never in between.
+      used.extendLease(until: start + duration, renewal: start + duration / 2, renew: renew)
       return used
     }
     if granted != nil, duration > .zero { startSweeper() }
@@ -204,10 +248,30 @@ final class LeaseTable: Sendable {
         let isConcerned = attempt.concern.map { concerns($0.kek, $0.holder) } ?? true
         if isConcerned { state.attempts[number]?.isOutdated = true }
       }
-      let found = state.leases.filter { concerns($0.value.kek, $0.value.holder) }
-      for id in found.keys { state.leases[id]?.isStale = true }
-      return found.map { ($0.key, $0.value.resource) }
+      return suspend(&state) { concerns($0.kek, $0.holder) }
     }
+  }
+
+  /// Marks all leases of a resource stale, and answers which.
+  func markStale(of resource: ResourceID) -> [(key: RootKeyID, resource: ResourceID)] {
+    state.withLock { state in
+      state.generation += 1
+      for (number, attempt) in state.attempts where attempt.resource == resource {
+        state.attempts[number]?.isOutdated = true
+      }
+      return suspend(&state) { $0.resource == resource }
+    }
+  }
+
+  private func suspend(
+    _ state: inout State, where concerns: (Origin) -> Bool
+  ) -> [(key: RootKeyID, resource: ResourceID)] {
+    let found = state.leases.filter { concerns($0.value.origin) }
+    for (id, lease) in found {
+      state.leases[id]?.isStale = true
+      lease.key.suspendLease()
+    }
+    return found.map { ($0.key, $0.value.origin.resource) }
   }
 
   /// Ends leases now.
@@ -243,9 +307,14 @@ final class LeaseTable: Sendable {
   private func startSweeper() {
     state.withLock { state in
       guard state.sweeper == nil, !state.isClosed else { return }
-      state.sweeper = Task { [weak self, time] in
-        while let next = self?.sweep() {
-          do { try await time.wait(until: next) } catch { return }
+      // Held until the last lease has ended, or the table is closed. (A weak reference would cost every use of a key.)
+      state.sweeper = Task {
+        while let next = sweep() {
+          do { try await time.wait(until: next) } catch {
+            // The next lease that is granted begins it again, unless the table was closed.
+            self.state.withLock { $0.sweeper = nil }
+            return
+          }
         }
       }
     }

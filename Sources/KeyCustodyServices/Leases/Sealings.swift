@@ -26,6 +26,9 @@ final class Sealings: Sendable {
     for continuation in done { continuation.resume() }
   }
 
+  /// Whether one is under way under that key.
+  func isActive(_ id: RootKeyID) -> Bool { state.withLock { $0.counts[id] != nil } }
+
   /// Waits until none is under way under that key.
   func settle(_ id: RootKeyID) async {
     await withCheckedContinuation { continuation in

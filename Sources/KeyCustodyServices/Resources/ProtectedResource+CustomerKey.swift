@@ -32,6 +32,29 @@ extension ProtectedResource {
     try await custody.change(id) { $0.identity = nil }
   }
 
+  /// Puts new long-term data under the customer's key at once, and leaves stored data to the jobs of the service.
+  ///
+  /// ``JobRunner`` converts it, in this process or another; ``status()`` tells how far it is.
+  ///
+  /// - Parameter key: the key's address; without a version the newest is taken and kept (SEMANTICS E5).
+  /// - Throws: an error of its own for each check of SEMANTICS E4; nothing is changed then.
+  public func enableCustomerKey(_ key: KeyURI) async throws(KeyCustodyError) {
+    try await whilePlanned { (record) throws(KeyCustodyError) in try await beginEnabling(key, record) }
+  }
+
+  /// Goes over to a newer version of the customer's key, or to another key: new data at once, stored data by the jobs of
+  /// the service where the profile re-encrypts (SEMANTICS E7).
+  public func updateCustomerKey(_ key: KeyURI) async throws(KeyCustodyError) {
+    try await whilePlanned { (record) throws(KeyCustodyError) in try await beginUpdating(key, record) }
+  }
+
+  /// Goes back to service-managed keys: new data at once, stored data by the jobs of the service (SEMANTICS E11).
+  ///
+  /// - Throws: `denied` and the like while the customer's key is withdrawn.
+  public func disableCustomerKey() async throws(KeyCustodyError) {
+    try await whilePlanned { (record) throws(KeyCustodyError) in try await beginDisabling(record) }
+  }
+
   /// Puts long-term data under the customer's key: new data at once, stored data by converting it.
   ///
   /// Returns when everything in `stores` is converted; the resource works fully meanwhile. When it is interrupted,
@@ -44,18 +67,23 @@ extension ProtectedResource {
   ///     when the conversion has ended.
   /// - Throws: an error of its own for each check of SEMANTICS E4; nothing is changed then.
   public func enableCustomerKey(_ key: KeyURI, converting stores: [any SealedStore]) async throws(KeyCustodyError) {
-    let record = try await custody.record(id, refresh: true)
-    guard record.mode == .serviceManaged else { throw wrongState(record.mode, "enabled") }
+    try await beginEnabling(key, try await custody.record(id, refresh: true))
+    try await resumeConversion(of: stores)
+  }
+
+  private func beginEnabling(_ key: KeyURI, _ record: ResourceRecord) async throws(KeyCustodyError) {
+    guard let mode = record.mode.after(.enable) else { throw wrongState(record.mode, "enabled") }
     guard record.primary(.customer, .longTerm) != nil else {
       throw KeyCustodyError(
         .invalidInput, .dataClassUnknown,
         "The profile '\(record.profile.name)' keeps no long-term data: there is nothing for a customer's key to protect.",
         remedy: "Use a profile with a data class of the group 'longTerm'.")
     }
-    let (identity, full) = try await check(key, for: record)
-    try await switchOuterLayer(
-      of: record, to: .enabling, customerKey: full, kek: full, holder: identity, isCustomerManaged: true)
-    try await resumeConversion(of: stores)
+    try await bound(to: key, record) { (identity, full, isFollowed) throws(KeyCustodyError) in
+      try await switchOuterLayer(
+        of: record, to: mode, customerKey: full, isFollowed: isFollowed, kek: full, holder: identity,
+        isCustomerManaged: true)
+    }
   }
 
   /// Goes over to a newer version of the customer's key, or to another key, without interruption (SEMANTICS E7).
@@ -63,30 +91,25 @@ extension ProtectedResource {
   /// By the profile's choice the keyset is wrapped anew, or the stored data converted to a new root key.
   public func updateCustomerKey(_ key: KeyURI, converting stores: [any SealedStore]) async throws(KeyCustodyError) {
     let record = try await custody.record(id, refresh: true)
-    guard record.mode == .customerManaged else { throw wrongState(record.mode, "updated") }
-    let (identity, full) = try await check(key, for: record)
-    switch record.profile.rotation {
-    case .reencrypt:
-      try await switchOuterLayer(
-        of: record, to: .updating, customerKey: full, kek: full, holder: identity, isCustomerManaged: true)
-      try await resumeConversion(of: stores)
-    case .rewrap:
-      var rewrapped: [RootKeyRecord] = []
-      for old in record.rootKeys where old.isCustomerManaged {
-        let material = try await custody.unwrapMaterial(old, of: id)
-        var new = try await custody.wrap(
-          material, id, layer: old.layer, group: old.group, epoch: old.epoch, kek: full, holder: identity,
+    try await beginUpdating(key, record)
+    if record.profile.rotation == .reencrypt { try await resumeConversion(of: stores) }
+  }
+
+  private func beginUpdating(_ key: KeyURI, _ record: ResourceRecord) async throws(KeyCustodyError) {
+    guard let mode = record.mode.after(.update) else { throw wrongState(record.mode, "updated") }
+    try await bound(to: key, record) { (identity, full, isFollowed) throws(KeyCustodyError) in
+      switch record.profile.rotation {
+      case .reencrypt:
+        try await switchOuterLayer(
+          of: record, to: mode, customerKey: full, isFollowed: isFollowed, kek: full, holder: identity,
           isCustomerManaged: true)
-        new.isPrimary = old.isPrimary
-        rewrapped.append(new)
+      case .rewrap:
+        try await rewrap(record.rootKeys.filter(\.isCustomerManaged), of: record, under: full, holder: identity) {
+          current in
+          current.customerKey = full
+          current.followsNewest = isFollowed
+        }
       }
-      let before = record.rootKeys.filter(\.isCustomerManaged)
-      try await custody.change(id) { (current) throws(KeyCustodyError) in
-        guard current.rootKeys.filter(\.isCustomerManaged) == before else { throw Self.changedMeanwhile(id) }
-        current.rootKeys = current.rootKeys.map { old in rewrapped.first { $0.id == old.id } ?? old }
-        current.customerKey = full
-      }
-      custody.leases.end(rewrapped.map(\.id))
     }
   }
 
@@ -94,115 +117,49 @@ extension ProtectedResource {
   ///
   /// - Throws: `denied` and the like while the customer's key is withdrawn: what it protects can't be converted then.
   public func disableCustomerKey(converting stores: [any SealedStore]) async throws(KeyCustodyError) {
-    let record = try await custody.record(id, refresh: true)
-    guard record.mode == .customerManaged, let key = record.customerKey else {
+    try await beginDisabling(try await custody.record(id, refresh: true))
+    try await resumeConversion(of: stores)
+  }
+
+  private func beginDisabling(_ record: ResourceRecord) async throws(KeyCustodyError) {
+    guard let mode = record.mode.after(.disable), let key = record.customerKey else {
       throw wrongState(record.mode, "disabled")
     }
     // Without the key nothing could be converted: say so before anything is changed.
     for old in record.rootKeys where old.isCustomerManaged { try await custody.unwrap(old, of: id).destroy() }
-    let kek = custody.vaults.uri(try VaultName(ServiceKeys.vaultName), try ServiceKeys.keyName(.customer))
+    let kek = try custody.serviceKey(.customer)
     try await switchOuterLayer(
-      of: record, to: .disabling, customerKey: key, kek: kek, holder: custody.servicePrincipal, isCustomerManaged: false
-    )
-    try await resumeConversion(of: stores)
+      of: record, to: mode, customerKey: key, isFollowed: false, kek: kek, holder: custody.servicePrincipal,
+      isCustomerManaged: false)
   }
 
   /// Makes a new outer root key for long-term data and lets new data use it.
   ///
   /// Never an old one wrapped anew: what a service KEK once wrapped may live on in backups (SEMANTICS E10).
   private func switchOuterLayer(
-    of record: ResourceRecord, to mode: EncryptionMode, customerKey: KeyURI, kek: KeyURI, holder: PrincipalID,
+    of record: ResourceRecord, to mode: EncryptionMode, customerKey: KeyURI, isFollowed: Bool, kek: KeyURI,
+    holder: PrincipalID,
     isCustomerManaged: Bool
   ) async throws(KeyCustodyError) {
-    let epoch = (record.rootKeys.map(\.epoch).max() ?? 0) + 1
     let new = try await custody.newRootKey(
-      id, layer: .customer, group: .longTerm, epoch: epoch, kek: kek, holder: holder,
+      id, layer: .customer, group: .longTerm, epoch: record.nextEpoch, kek: kek, holder: holder,
       isCustomerManaged: isCustomerManaged)
     try await custody.change(id) { (current) throws(KeyCustodyError) in
       guard current.mode == record.mode, current.rootKeys == record.rootKeys else { throw Self.changedMeanwhile(id) }
       current.setPrimary(new)
       current.mode = mode
       current.customerKey = customerKey
+      current.followsNewest = isFollowed
     }
-  }
-
-  // MARK: The checks of a binding
-
-  /// The checks of SEMANTICS E4, in their order.
-  ///
-  /// The last, a real wrap and unwrap, is made with the new root key.
-  private func check(
-    _ key: KeyURI, for record: ResourceRecord
-  ) async throws(KeyCustodyError) -> (identity: PrincipalID, key: KeyURI) {
-    guard let identity = record.identity else {
-      throw KeyCustodyError(
-        .invalidInput, .identityRequired, "The resource '\(id)' has no identity that could be granted access to a key.",
-        remedy: "Switch it on first: keycustody resource identity on \(id).")
-    }
-    let name = try key.vault
-    guard let vault = try await custody.vaults.definition(name) else {
-      throw KeyCustodyError(
-        .notFound, .vaultUnknown, "There is no vault '\(name)'.", remedy: "Check the key's address.")
-    }
-    guard vault.tenant == record.tenant else {
-      throw KeyCustodyError(
-        .denied, .otherTenant, "The vault '\(name)' does not belong to the tenant of the resource '\(id)'.",
-        remedy: "Use a vault of the tenant '\(record.tenant)'.")
-    }
-    guard !record.profile.requiresSameRegion || vault.region == record.region else {
-      throw KeyCustodyError(
-        .invalidInput, .otherRegion, "The vault '\(name)' is in '\(vault.region)', the resource in '\(record.region)'.",
-        remedy: "Use a vault in the region '\(record.region)'.")
-    }
-    guard vault.purgeProtection else {
-      throw KeyCustodyError(
-        .invalidInput, .purgeProtectionRequired, "The vault '\(name)' has no purge protection: its keys could be lost.",
-        remedy: "The vault's administrator can switch it on: keycustody vault protect \(name).")
-    }
-    let granted = try await custody.vaults.policy(of: name).permissions(of: identity)
-    let missing = [KeyPermission.get, .wrapKey, .unwrapKey].filter { !granted.contains($0) }
-    guard missing.isEmpty else {
-      throw KeyCustodyError(
-        .denied, .grantRequired,
-        "The vault '\(name)' does not grant '\(identity)': \(missing.map(\.rawValue).joined(separator: ", ")).",
-        remedy: "The vault's administrator can grant it get, wrapKey and unwrapKey.")
-    }
-    return (identity, try await checkKey(key, for: record, as: identity))
-  }
-
-  private func checkKey(
-    _ uri: KeyURI, for record: ResourceRecord, as identity: PrincipalID
-  ) async throws(KeyCustodyError) -> KeyURI {
-    let caller = try await custody.principal(identity)
-    let key = try await custody.vaults.key(
-      uri, as: caller, context: CallContext(purpose: .resource, principal: identity, resource: id))
-    guard key.role == .wrapping, record.profile.keyTypes.isEmpty || record.profile.keyTypes.contains(key.type) else {
-      let types = record.profile.keyTypes.map(\.description).joined(separator: ", ")
-      throw KeyCustodyError(
-        .invalidInput, .wrongKeyType, "The key '\(uri)' (\(key.type), \(key.role.rawValue)) can't be bound here.",
-        remedy: "Use a wrapping key\(types.isEmpty ? "" : " of type \(types)").")
-    }
-    guard let version = uri.version.map({ wanted in key.versions.first { $0.version == wanted } }) ?? key.newest else {
-      throw KeyCustodyError(
-        .notFound, .keyVersionUnknown, "There is no key '\(uri)'.", remedy: "Check the version in the key's address.")
-    }
-    let full = uri.with(version: version.version)
-    guard version.isEnabled else {
-      throw KeyCustodyError(
-        .disabled, .keyDisabled, "The key version '\(full)' is disabled.", remedy: "The key's owner can enable it.")
-    }
-    guard version.isValid(at: custody.environment.time.now()) else {
-      throw KeyCustodyError(
-        .disabled, .keyOutsideValidity, "The key version '\(full)' is not yet, or no longer, valid.",
-        remedy: "The key's owner can change its dates; or name another version.")
-    }
-    return full
   }
 
   private func wrongState(_ mode: EncryptionMode, _ wanted: String) -> KeyCustodyError {
+    wrongState(mode, "The customer's key of '\(id)'", wanted)
+  }
+
+  func wrongState(_ mode: EncryptionMode, _ what: String, _ wanted: String) -> KeyCustodyError {
     KeyCustodyError(
-      .invalidInput, .wrongResourceState,
-      "The customer's key of '\(id)' can't be \(wanted) while the resource is \(mode.rawValue).",
+      .invalidInput, .wrongResourceState, "\(what) can't be \(wanted) while the resource is \(mode.rawValue).",
       remedy: "'keycustody resource status \(id)' shows where it stands; a conversion under way is finished first.")
   }
 

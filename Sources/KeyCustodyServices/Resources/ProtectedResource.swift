@@ -26,8 +26,20 @@ public struct ProtectedResource: Sendable {
   public func seal(
     _ bytes: [UInt8], as object: String, dataClass: String = defaultClass, identifiers: [String: String] = [:]
   ) async throws(KeyCustodyError) -> [UInt8] {
+    if let sealer = custody.cache.sealer(id, dataClass) {
+      do throws(KeyCustodyError) { return try sealer.seal(bytes, as: object, identifiers: identifiers) } catch {
+        guard error.reason == .leaseEnded else { throw error }
+      }
+    }
     let context = try context(object, dataClass, identifiers)
-    return try await sealRecord(bytes, context, with: try await primaries(context))
+    let keys = try await primaries(context)
+    let sealed = try await sealRecord(bytes, context, with: keys)
+    // An epoch of transient data ends by the clock: who looks its keys up each time sees that.
+    if custody.leases.duration > .zero, try await custody.record(id).profile.group(of: context.dataClass) != .transient
+    {
+      try keepSealer(keys, dataClass)
+    }
+    return sealed
   }
 
   /// Seals a small value and has it stored, as one step.
@@ -35,7 +47,8 @@ public struct ProtectedResource: Sendable {
   /// A conversion waits for it, so that what is stored is found by it and never under a root key that is gone. Values
   /// that are sealed and stored in two steps may come too late for a conversion that runs in between.
   ///
-  /// - Parameter store: keeps the sealed form.
+  /// - Parameter store: keeps the sealed form. It may be called again, with another form: where other processes share
+  ///   the deployment, what took longer than a lease to store may be under a key that is on its way out.
   /// - Throws: what sealing and `store` throw.
   public func seal(
     _ bytes: [UInt8], as object: String, dataClass: String = defaultClass, identifiers: [String: String] = [:],
@@ -49,17 +62,26 @@ public struct ProtectedResource: Sendable {
 
   /// Opens what ``seal(_:as:dataClass:identifiers:)`` sealed.
   ///
-  /// - Throws: `integrityFailure` for anything altered, truncated, swapped or sealed with another context; what sealing
-  ///   throws.
+  /// - Throws: `integrityFailure` for anything altered, truncated, swapped or sealed with another context;
+  ///   `invalidInput` (`data-class-unknown`) for a class that the profile lacks; what sealing throws.
   public func open(
     _ sealed: [UInt8], as object: String, dataClass: String = defaultClass, identifiers: [String: String] = [:]
   ) async throws(KeyCustodyError) -> [UInt8] {
-    try await TwoLayers.openRecord(sealed, keys: keys, context: try context(object, dataClass, identifiers))
+    if let opener = custody.cache.opener(id, dataClass) {
+      do throws(KeyCustodyError) { return try opener.open(sealed, as: object, identifiers: identifiers) } catch {
+        // Perhaps only this opener lacks the key.
+        guard [.leaseEnded, .unknownRootKey].contains(error.reason) else { throw error }
+      }
+    }
+    let context = try await openingContext(object, dataClass, identifiers)
+    let content = try await TwoLayers.openRecord(sealed, keys: keys, context: context)
+    if custody.leases.duration > .zero { try keepOpener(dataClass) }
+    return content
   }
 
   // MARK: Files
 
-  /// Seals a file of any size into another; the target appears whole or not at all.
+  /// Seals a file of any size into another; the target appears whole or not at all, with the permissions of a file there.
   ///
   /// - Parameter progress: told how many bytes of the source are done, now and then.
   public func sealFile(
@@ -67,31 +89,36 @@ public struct ProtectedResource: Sendable {
     identifiers: [String: String] = [:], progress: @escaping @Sendable (Int64) -> Void = { _ in }
   ) async throws(KeyCustodyError) {
     try await sealFile(
-      source, to: target, as: object, dataClass: dataClass, identifiers: identifiers, progress: progress
+      source, to: target, shownAs: target, as: object, dataClass: dataClass, identifiers: identifiers,
+      progress: progress
     ) { () throws(KeyCustodyError) in }
   }
 
   /// Seals a file and has it put in its place, as one step for a conversion.
+  ///
+  /// - Parameter name: that place, for messages.
   func sealFile(
-    _ source: String, to target: String, as object: String, dataClass: String, identifiers: [String: String],
+    _ source: String, to target: String, shownAs name: String, as object: String, dataClass: String,
+    identifiers: [String: String],
     progress: @escaping @Sendable (Int64) -> Void, storing store: () async throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) {
     let context = try context(object, dataClass, identifiers)
     try await whileSealing(context) { (keys) throws(KeyCustodyError) in
       try await TwoLayers.sealFile(
-        from: source, to: target, keys: keys, renewingFrom: self.keys, context: context,
+        from: source, to: target, shownAs: name, keys: keys, renewingFrom: self.keys, context: context,
         random: custody.environment.random, progress: progress)
       try await store()
     }
   }
 
-  /// Opens a sealed file into another; the target appears whole and authentic, or not at all.
+  /// Opens a sealed file into another; the target appears whole and authentic, or not at all, and for this user alone,
+  /// whatever permissions a file there had.
   public func openFile(
     _ source: String, to target: String, as object: String, dataClass: String = defaultClass,
     identifiers: [String: String] = [:], progress: @escaping @Sendable (Int64) -> Void = { _ in }
   ) async throws(KeyCustodyError) {
-    try await TwoLayers.openFile(
-      from: source, to: target, keys: keys, context: try context(object, dataClass, identifiers), progress: progress)
+    let context = try await openingContext(object, dataClass, identifiers)
+    try await TwoLayers.openFile(from: source, to: target, keys: keys, context: context, progress: progress)
   }
 
   // MARK: Streams
@@ -109,8 +136,8 @@ public struct ProtectedResource: Sendable {
   /// Opens a sealed stream as it is read: only authentic bytes come out, and a missing end is an error at the end.
   public func openStream<Input: AsyncSequence & Sendable>(
     _ input: Input, as object: String, dataClass: String = defaultClass, identifiers: [String: String] = [:]
-  ) throws(KeyCustodyError) -> OpeningStream<Input> where Input.Element == [UInt8] {
-    TwoLayers.openStream(input, keys: keys, context: try context(object, dataClass, identifiers))
+  ) async throws(KeyCustodyError) -> OpeningStream<Input> where Input.Element == [UInt8] {
+    TwoLayers.openStream(input, keys: keys, context: try await openingContext(object, dataClass, identifiers))
   }
 
   /// Opens a sealed object for reading anywhere in it.
@@ -118,13 +145,16 @@ public struct ProtectedResource: Sendable {
     over sealed: any RandomAccessBytes, as object: String, dataClass: String = defaultClass,
     identifiers: [String: String] = [:]
   ) async throws(KeyCustodyError) -> any RandomAccessBytes {
-    try await TwoLayers.reader(over: sealed, keys: keys, context: try context(object, dataClass, identifiers))
+    let context = try await openingContext(object, dataClass, identifiers)
+    return try await TwoLayers.reader(over: sealed, keys: keys, context: context)
   }
 
   // MARK: What the customer sees
 
   /// The state of the resource, found out now by really unwrapping what its data needs (SEMANTICS E16).
   public func status() async throws(KeyCustodyError) -> ResourceStatus {
+    // Before the record: a job that ends in between must not look like a conversion that nobody finishes.
+    let job = try await custody.pendingJob(for: id)
     let record = try await custody.record(id, refresh: true)
     var health = ResourceStatus.Health.available
     for key in record.rootKeys where key.isPrimary {
@@ -138,8 +168,49 @@ public struct ProtectedResource: Sendable {
     }
     return ResourceStatus(
       resource: id, profile: record.profile.name, mode: record.mode, key: record.customerKey,
-      identity: record.identity, health: health, outgoingRootKeys: record.outgoing.count)
+      identity: record.identity, health: health, outgoingRootKeys: record.outgoing.count,
+      job: job)
   }
+
+  /// The state of the resource now, and again whenever it is another one, until the resource is deleted or nobody reads
+  /// on (SEMANTICS E16).
+  ///
+  /// Changes are seen as they are made, in this process and in those that share its store; what nobody tells of, such as
+  /// a key provider that went away, is seen within `interval`.
+  public func statusUpdates(every interval: Duration = .seconds(10)) -> AsyncStream<ResourceStatus> {
+    let (states, told) = AsyncStream.makeStream(of: ResourceStatus.self, bufferingPolicy: .bufferingNewest(1))
+    let (looks, look) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let (changes, time) = (custody.resourceChanges.stream(), custody.environment.time)
+    let watching = Task {
+      for await changed in changes where changed == nil || changed == id { look.yield() }
+    }
+    let ticking = Task {
+      repeat {
+        look.yield()
+        do { try await time.wait(until: time.running() + interval) } catch { break }
+      } while !Task.isCancelled
+    }
+    let looking = Task {
+      var last: ResourceStatus?
+      for await _ in looks {
+        do throws(KeyCustodyError) {
+          let status = try await status()
+          if status != last { told.yield(status) }
+          last = status
+        } catch {
+          if error.reason == .resourceUnknown || error.reason == .closed { break }
+        }
+      }
+      told.finish()
+    }
+    told.onTermination = { _ in
+      for task in [watching, ticking, looking] { task.cancel() }
+    }
+    return states
+  }
+
+  /// What the service chose for the resource: its classes of data, and how a newer key takes over.
+  public func profile() async throws(KeyCustodyError) -> Profile { try await custody.record(id).profile }
 
   /// The wrapped root keys, as JWE (RFC 7516): with the private keys of their KEKs, all that opening the data needs.
   public func envelopes() async throws(KeyCustodyError) -> [KeyEnvelope] {
@@ -148,6 +219,9 @@ public struct ProtectedResource: Sendable {
 
   // MARK: Keys and contexts
 
+  /// The resource's root keys by lease, for use with ``TwoLayers`` and the layers themselves.
+  public var rootKeys: ResourceKeys { keys }
+
   var keys: ResourceKeys { ResourceKeys(custody: custody, resource: id) }
 
   func context(
@@ -155,6 +229,17 @@ public struct ProtectedResource: Sendable {
   ) throws(KeyCustodyError) -> SealingContext {
     try SealingContext(
       resource: id, dataClass: try DataClass(dataClass), object: object, identifiers: identifiers)
+  }
+
+  /// The context of what is to be opened, of a class that the profile has: under another one nothing was ever sealed.
+  ///
+  /// - Throws: `invalidInput` (`data-class-unknown`).
+  private func openingContext(
+    _ object: String, _ dataClass: String, _ identifiers: [String: String]
+  ) async throws(KeyCustodyError) -> SealingContext {
+    let context = try context(object, dataClass, identifiers)
+    _ = try await custody.record(id).profile.group(of: context.dataClass)
+    return context
   }
 
   private func sealRecord(
@@ -173,10 +258,11 @@ public struct ProtectedResource: Sendable {
   }
 
   /// The keys that new data of a class is sealed under.
-  private func primaries(_ context: SealingContext) async throws(KeyCustodyError) -> LayeredKeys {
+  func primaries(_ context: SealingContext) async throws(KeyCustodyError) -> LayeredKeys {
     for _ in 0..<8 {
-      let record = try await custody.record(id)
-      let group = try record.profile.group(of: context.dataClass)
+      let known = try await custody.record(id)
+      let group = try known.profile.group(of: context.dataClass)
+      let record = try await custody.withEpoch(known, group)
       guard let service = record.primary(.service, group), let customer = record.primary(.customer, group) else {
         throw KeyCustodyError(
           .integrityFailure, .damaged,
@@ -196,11 +282,11 @@ public struct ProtectedResource: Sendable {
     throw Self.changedMeanwhile(id)
   }
 
-  private func isPrimary(_ key: RootKeyID, _ group: RootKeyGroup) async throws(KeyCustodyError) -> Bool {
+  func isPrimary(_ key: RootKeyID, _ group: RootKeyGroup) async throws(KeyCustodyError) -> Bool {
     try await custody.record(id).primary(.customer, group)?.id == key
   }
 
-  /// Seals under keys that a conversion does not drop before `body` is over.
+  /// Seals under keys that a conversion does not drop before `body` is over, or does so again.
   private func whileSealing<Result>(
     _ context: SealingContext, _ body: (LayeredKeys) async throws(KeyCustodyError) -> Result
   ) async throws(KeyCustodyError) -> Result {
@@ -208,10 +294,40 @@ public struct ProtectedResource: Sendable {
       let keys = try await primaries(context)
       custody.sealings.begin(keys.customer.id)
       defer { custody.sealings.end(keys.customer.id) }
+      let deadline = custody.leases.deadline(of: keys.customer.id)
       // Looked up after the beginning: either the conversion sees this sealing, or this sees the conversion.
       let group = try await custody.record(id).profile.group(of: context.dataClass)
-      if try await isPrimary(keys.customer.id, group) { return try await body(keys) }
+      guard try await isPrimary(keys.customer.id, group) else { continue }
+      let result = try await body(keys)
+      if try await isKept(keys.customer.id, group, storedUnderLeaseUntil: deadline) { return result }
     }
     throw Self.changedMeanwhile(id)
+  }
+  /// Whether what was just stored under a root key is found by a conversion that drops the key, wherever that runs.
+  ///
+  /// Conversions in this process wait for the sealing itself, those in others for as long as a lease lasts after the
+  /// key was retired.
+  private func isKept(
+    _ key: RootKeyID, _ group: RootKeyGroup, storedUnderLeaseUntil deadline: Duration?
+  ) async throws(KeyCustodyError) -> Bool {
+    guard custody.resources.store.isShared else { return true }
+    if let deadline, custody.environment.time.running() < deadline { return true }
+    return try await custody.record(id, refresh: true).primary(.customer, group)?.id == key
+  }
+
+  // MARK: Operations
+
+  /// Throws while an operation of the profile is stopped by a withdrawn key (SEMANTICS E9); passes otherwise.
+  ///
+  /// What needs long-term data stops by itself. This is for what would go on without it, such as passing messages on.
+  ///
+  /// - Throws: `invalidInput` (`operation-unknown`); `denied`, `disabled` or `notFound`, with the reason, while the
+  ///   customer's key is withdrawn; `unavailable` when it is out of reach for longer than a lease.
+  public func require(_ operation: String) async throws(KeyCustodyError) {
+    let record = try await custody.record(id)
+    guard try record.profile.rule(for: operation).stopsWithKey else { return }
+    for key in record.rootKeys where key.isCustomerManaged && key.isPrimary {
+      _ = try await custody.lease(key, of: record)
+    }
   }
 }

@@ -29,20 +29,6 @@ struct RootKeyRecord: Codable, Sendable, Hashable {
   }
 }
 
-/// How far a resource is on its way between service-managed and customer-managed keys.
-public enum EncryptionMode: String, Sendable, Hashable, Codable {
-  /// Both layers under the service's keys.
-  case serviceManaged
-  /// New data is under the customer's key; older data is being converted.
-  case enabling
-  /// All long-term data is under the customer's key.
-  case customerManaged
-  /// New data is under the newer key; older data is being converted.
-  case updating
-  /// New data is under the service's keys again; older data is being converted.
-  case disabling
-}
-
 /// A resource as it is stored.
 struct ResourceRecord: Codable, Sendable {
   var id: ResourceID
@@ -54,6 +40,8 @@ struct ResourceRecord: Codable, Sendable {
   var identity: PrincipalID?
   /// The customer's key, while one is bound.
   var customerKey: KeyURI?
+  /// Whether the service's jobs take the newest version of that key over; absent means no.
+  var followsNewest: Bool?
   var rootKeys: [RootKeyRecord]
   var created: Timestamp
 
@@ -65,6 +53,19 @@ struct ResourceRecord: Codable, Sendable {
   var outgoing: [RootKeyRecord] {
     rootKeys.filter { $0.layer == .customer && $0.group == .longTerm && !$0.isPrimary }
   }
+
+  /// Which root keys there are, and which of them new data goes under.
+  var keyset: [RootKeyID: Bool] {
+    Dictionary(rootKeys.map { ($0.id, $0.isPrimary) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// The root keys that new data went under by an earlier form of the record, and does not by this one.
+  func retired(since earlier: ResourceRecord) -> [RootKeyID] {
+    let primaries = Set(rootKeys.filter(\.isPrimary).map(\.id))
+    return earlier.rootKeys.filter { $0.isPrimary && !primaries.contains($0.id) }.map(\.id)
+  }
+
+  var nextEpoch: Int { (rootKeys.map(\.epoch).max() ?? 0) + 1 }
 
   mutating func setPrimary(_ key: RootKeyRecord) {
     for index in rootKeys.indices where rootKeys[index].layer == key.layer && rootKeys[index].group == key.group {
@@ -99,4 +100,6 @@ public struct ResourceStatus: Sendable, Hashable, Codable {
   public var health: Health
   /// How many root keys there are that only older data needs.
   public var outgoingRootKeys: Int
+  /// What is left to do in the background, and how far it is; `nil` when nothing is.
+  public var job: Job?
 }

@@ -7,20 +7,22 @@ public struct ConformanceBackend<Backend: Sendable>: Sendable {
   public let persists: Bool
   /// Opens it: for the first time, and again after it was closed.
   public let open: @Sendable () async throws -> Backend
+  /// Makes faults beneath it; without one the fault behaviours are not applicable.
+  public let faults: (any FaultInjector)?
 
   /// A backend whose content outlives closing: a folder, a token, a database.
   ///
   /// `open` is called again after closing.
-  public static func persistent(_ open: @escaping @Sendable () async throws -> Backend) -> Self {
-    Self(persists: true, open: open)
-  }
+  public static func persistent(
+    faults: (any FaultInjector)? = nil, _ open: @escaping @Sendable () async throws -> Backend
+  ) -> Self { Self(persists: true, open: open, faults: faults) }
 
   /// A backend whose content ends with it.
   ///
   /// `open` is called once.
-  public static func volatile(_ open: @escaping @Sendable () async throws -> Backend) -> Self {
-    Self(persists: false, open: open)
-  }
+  public static func volatile(
+    faults: (any FaultInjector)? = nil, _ open: @escaping @Sendable () async throws -> Backend
+  ) -> Self { Self(persists: false, open: open, faults: faults) }
 }
 
 /// One backend in the hands of a behaviour: its environment, how to open it again, and what is open.
@@ -30,18 +32,21 @@ final class Bench<Backend: Sendable>: Sendable {
   private let opened = Mutex<[Backend]>([])
   private let close: @Sendable (Backend) async -> Void
 
-  /// Makes a backend.
+  /// Makes a backend, whose time is this bench's clock unless another one is given.
   init(
     _ make: @Sendable (RuntimeEnvironment) async throws -> ConformanceBackend<Backend>,
-    close: @escaping @Sendable (Backend) async -> Void
+    time: (any TimeSource)? = nil, close: @escaping @Sendable (Backend) async -> Void
   ) async throws {
     self.close = close
     do {
-      backend = try await make(RuntimeEnvironment(time: clock))
+      backend = try await make(RuntimeEnvironment(time: time ?? clock))
     } catch {
       throw ConformanceSetupFailure("The subject made no backend: \(error)")
     }
   }
+
+  /// Whether opening again makes sense.
+  var persists: Bool { backend.persists }
 
   /// Opens the backend for the first time.
   func open() async throws -> Backend {
@@ -57,6 +62,9 @@ final class Bench<Backend: Sendable>: Sendable {
     guard backend.persists else { throw NotApplicable("this backend does not outlive closing") }
   }
 
+  /// Whether nothing is open.
+  var isIdle: Bool { opened.withLock { $0.isEmpty } }
+
   /// Closes what is open and opens the backend again.
   func reopen() async throws -> Backend {
     try requirePersistence()
@@ -67,6 +75,21 @@ final class Bench<Backend: Sendable>: Sendable {
       throw ConformanceViolation("The backend did not open again after it was closed: \(error)")
     }
   }
+
+  /// What makes faults of a kind beneath the backend; ends the behaviour where nothing does.
+  func faults(of kind: FaultKind?) throws -> any FaultInjector {
+    guard let faults = backend.faults else { throw NotApplicable("the subject has no fault injector") }
+    guard kind.map(faults.kinds.contains) ?? true else {
+      throw NotApplicable("the injector can't make \(kind?.phrase ?? "")")
+    }
+    return faults
+  }
+
+  /// Forgets what is open without closing it, as a process does that is killed.
+  func drop() { opened.withLock { $0 = [] } }
+
+  /// Opens the backend, which may be refused with a KeyCustodyError.
+  func reopenUnderFaults() async throws -> Backend { keep(try await backend.open()) }
 
   /// Closes what is open.
   func finish() async {

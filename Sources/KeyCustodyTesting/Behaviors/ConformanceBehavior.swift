@@ -65,8 +65,15 @@ extension ConformanceBehavior: CustomStringConvertible {
 public enum ConformanceResult: Sendable, Hashable {
   /// It holds.
   case passed
+  /// It holds, and held in so many runs with a fault beneath the backend.
+  case passedUnderFaults(runs: Int)
   /// It does not concern this subject, and why.
   case notApplicable(String)
+
+  /// Whether it holds.
+  public var isPassed: Bool { if case .notApplicable = self { false } else { true } }
+  /// How many runs with a fault it held in.
+  public var faultRuns: Int { if case .passedUnderFaults(let runs) = self { runs } else { 0 } }
 }
 
 /// A behaviour was broken: what was seen, against what should have been.

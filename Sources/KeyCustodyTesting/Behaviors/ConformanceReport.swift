@@ -23,6 +23,8 @@ public struct ConformanceReport: Sendable, CustomStringConvertible {
     public let requirement: String
     /// How it ended.
     public let verdict: Verdict
+    /// How many runs with a fault beneath the backend it held in; 0 for behaviours without faults.
+    public let faultRuns: Int
   }
 
   /// Every behaviour, in the order of the list.
@@ -37,15 +39,18 @@ public struct ConformanceReport: Sendable, CustomStringConvertible {
     var lines: [Line] = []
     for behavior in behaviors {
       let verdict: Verdict
+      var runs = 0
       do {
-        switch try await behavior.run(subject) {
-        case .passed: verdict = .passed
+        let result = try await behavior.run(subject)
+        runs = result.faultRuns
+        switch result {
+        case .passed, .passedUnderFaults: verdict = .passed
         case .notApplicable(let why): verdict = .notApplicable(why)
         }
       } catch let violation as ConformanceViolation {
         verdict = .violated(violation.message)
       }
-      lines.append(Line(name: behavior.name, requirement: behavior.requirement, verdict: verdict))
+      lines.append(Line(name: behavior.name, requirement: behavior.requirement, verdict: verdict, faultRuns: runs))
     }
     return ConformanceReport(lines: lines)
   }
@@ -57,10 +62,15 @@ public struct ConformanceReport: Sendable, CustomStringConvertible {
     lines.filter { if case .violated = $0.verdict { true } else { false } }
   }
 
+  /// How many runs with a fault there were in all.
+  public var faultRuns: Int { lines.map(\.faultRuns).reduce(0, +) }
+
   /// The table: one line a behaviour, then how many there are of each kind.
   public var description: String {
     let rows = lines.map { line in
       switch line.verdict {
+      case .passed where line.faultRuns > 0:
+        "passed           \(line.requirement): \(line.name), \(line.faultRuns) fault runs"
       case .passed: "passed           \(line.requirement): \(line.name)"
       case .notApplicable(let why): "not applicable   \(line.requirement): \(line.name): \(why)"
       case .violated(let what): "VIOLATED         \(line.requirement): \(line.name): \(what)"
@@ -68,7 +78,9 @@ public struct ConformanceReport: Sendable, CustomStringConvertible {
     }
     let passed = lines.filter { $0.verdict == .passed }.count
     let broken = violations.count
-    let summary = "\(passed) passed, \(lines.count - passed - broken) not applicable, \(broken) violated"
+    let absent = lines.count - passed - broken
+    let runs = faultRuns > 0 ? ", \(faultRuns) fault runs" : ""
+    let summary = "\(passed) passed, \(absent) not applicable, \(broken) violated\(runs)"
     return (rows + [summary]).joined(separator: "\n")
   }
 }

@@ -17,7 +17,7 @@ public struct IdentityProviderSubject: Sendable {
 
   /// A subject.
   public init(
-    audience: String, tenant: TenantID, otherTenant: TenantID, patience: Duration = .seconds(10),
+    audience: String, tenant: TenantID, otherTenant: TenantID, patience: Duration = .seconds(30),
     make: @escaping @Sendable (RuntimeEnvironment) async throws -> ConformanceBackend<any IdentityProvider>
   ) {
     self.make = make

@@ -10,11 +10,15 @@ struct IdentityTrial: Sendable {
   var clock: ManualClock { bench.clock }
   var audience: String { subject.audience }
 
-  /// The same directory, closed and opened again.
-  func reopened() async throws -> IdentityTrial {
-    let provider = try await bench.reopen()
+  /// The same directory through another opening of it.
+  func with(_ provider: any IdentityProvider) throws -> IdentityTrial {
     let administration = try unwrapped(provider.administration, "After reopening there is no administration.")
     return IdentityTrial(subject: subject, bench: bench, provider: provider, administration: administration)
+  }
+
+  /// The same directory, closed and opened again.
+  func reopened() async throws -> IdentityTrial {
+    try with(try await bench.reopen())
   }
 
   func id(_ name: String) throws -> PrincipalID {

@@ -8,6 +8,7 @@ extension KeyProviderConformance {
     .init("A description tells type, role, origin, label and public key", "KeyProvider", descriptionIsComplete),
     .init("Fingerprints tell keys apart and stay the same", "KeyProvider", fingerprintsTellApart),
     .init("A role that a key type can't play is refused", "KeyProvider", impossibleRoleIsRefused),
+    .init("A general RSA key unwraps and signs", "V8", generalKeysDoBoth),
     .init("A label of odd characters or great length never fails", "KeyProvider", oddLabelsAreTaken),
     .init("An unknown key version is notFound for every operation", "DESIGN 3", unknownVersionIsNotFound),
     .init("A destroyed key is gone and the others are unharmed", "V9", destroyedKeyIsGone),
@@ -71,9 +72,8 @@ extension KeyProviderConformance {
   }
 
   @Sendable private static func impossibleRoleIsRefused(_ trial: KeyTrial) async throws {
-    let impossible = KeyType.offered.filter { trial.capabilities.offers(.generate($0)) }.compactMap { type in
-      if WrapAlgorithm.fitting(type).isEmpty { return (type, KeyRole.wrapping) }
-      return SignatureAlgorithm.fitting(type).isEmpty ? (type, .signing) : nil
+    let impossible = KeyType.offered.filter { trial.capabilities.offers(.generate($0)) }.flatMap { type in
+      KeyRole.allCases.filter { !type.roles.contains($0) }.map { (type, $0) }
     }
     guard !impossible.isEmpty else { throw NotApplicable("every key type offered here plays both roles") }
     for (type, role) in impossible {
@@ -85,6 +85,29 @@ extension KeyProviderConformance {
       }
       try await trial.expectAbsent(version, "that was refused for its role")
     }
+  }
+
+  @Sendable private static func generalKeysDoBoth(_ trial: KeyTrial) async throws {
+    let type = KeyType.rsa(bits: 2048)
+    guard trial.capabilities.offers(.generate(type)),
+      let wrapping = WrapAlgorithm.fitting(type).first(where: {
+        trial.capabilities.offers(.wrap($0)) && trial.capabilities.offers(.unwrap($0))
+      }),
+      let signing = SignatureAlgorithm.fitting(type).first(where: { trial.capabilities.offers(.sign($0)) })
+    else { throw NotApplicable("RSA-2048 can't be generated here, or does not both unwrap and sign") }
+    let request = GenerateKeyRequest(version: try trial.freshVersion(), type: type, role: .general)
+    let key: KeyDescription
+    do throws(KeyCustodyError) { key = try await trial.provider.generate(request, context: trial.context) } catch {
+      guard error.code == .unsupported else {
+        throw ConformanceViolation("Generating a general key threw '\(error)', which is neither done nor unsupported.")
+      }
+      throw NotApplicable("general keys are not offered here")
+    }
+    let found = try await trial.describe(key.version)
+    try expect(found.role == .general, "A general key is described as a \(found.role) key.")
+    let wrapped = try await trial.wrap(key.version, wrapping)
+    try await trial.expectUnwraps(wrapped.bytes, key.version, wrapping, "under a general key")
+    _ = try await trial.sign(trial.digest(for: signing), key.version, signing)
   }
 
   @Sendable private static func oddLabelsAreTaken(_ trial: KeyTrial) async throws {

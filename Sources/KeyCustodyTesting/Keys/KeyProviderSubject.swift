@@ -23,7 +23,7 @@ public struct KeyProviderSubject: Sendable {
 
   /// A subject.
   public init(
-    verify: SignatureVerifier? = nil, backendsAreSeparate: Bool = true, patience: Duration = .seconds(10),
+    verify: SignatureVerifier? = nil, backendsAreSeparate: Bool = true, patience: Duration = .seconds(30),
     make: @escaping @Sendable (RuntimeEnvironment) async throws -> ConformanceBackend<any KeyProvider>
   ) {
     self.make = make

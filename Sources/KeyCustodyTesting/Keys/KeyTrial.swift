@@ -17,11 +17,19 @@ struct KeyTrial: Sendable {
     provider = try await bench.open()
   }
 
+  /// Opens the backend of a bench.
+  init(_ subject: KeyProviderSubject, bench: Bench<any KeyProvider>) async throws {
+    self.init(subject, bench, try await bench.open())
+  }
+
   private init(_ subject: KeyProviderSubject, _ bench: Bench<any KeyProvider>, _ provider: any KeyProvider) {
     self.subject = subject
     self.bench = bench
     self.provider = provider
   }
+
+  /// The same backend through another opening of it.
+  func with(_ provider: any KeyProvider) -> KeyTrial { KeyTrial(subject, bench, provider) }
 
   /// The same backend, closed and opened again.
   func reopened() async throws -> KeyTrial { KeyTrial(subject, bench, try await bench.reopen()) }

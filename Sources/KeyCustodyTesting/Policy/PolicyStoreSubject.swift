@@ -11,7 +11,7 @@ public struct PolicyStoreSubject: Sendable {
 
   /// A subject.
   public init(
-    capacity: Int = .max, patience: Duration = .seconds(10),
+    capacity: Int = .max, patience: Duration = .seconds(30),
     make: @escaping @Sendable (RuntimeEnvironment) async throws -> ConformanceBackend<any PolicyStore>
   ) {
     self.make = make

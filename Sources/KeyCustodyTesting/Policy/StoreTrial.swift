@@ -12,11 +12,19 @@ struct StoreTrial: Sendable {
     store = try await bench.open()
   }
 
+  /// Opens the backend of a bench.
+  init(_ subject: PolicyStoreSubject, bench: Bench<any PolicyStore>) async throws {
+    self.init(subject, bench, try await bench.open())
+  }
+
   private init(_ subject: PolicyStoreSubject, _ bench: Bench<any PolicyStore>, _ store: any PolicyStore) {
     self.subject = subject
     self.bench = bench
     self.store = store
   }
+
+  /// The same backend through another opening of it.
+  func with(_ store: any PolicyStore) -> StoreTrial { StoreTrial(subject, bench, store) }
 
   /// The same backend, closed and opened again.
   func reopened() async throws -> StoreTrial { StoreTrial(subject, bench, try await bench.reopen()) }

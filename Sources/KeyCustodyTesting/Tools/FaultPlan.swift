@@ -25,9 +25,12 @@ public final class FaultPlan<Operation: Hashable & Sendable>: Sendable {
     var calls: [Operation: Int] = [:]
   }
   private let state = Mutex(State())
+  private let faults: FaultSwitch?
 
   /// A plan without faults.
-  public init() {}
+  ///
+  /// - Parameter faults: makes the kit's faults too, for a backend that stands on the provider or store wrapped.
+  public init(_ faults: FaultSwitch? = nil) { self.faults = faults }
 
   /// Lets the `call`th call of an operation fail (the first is 1), counted from the plan's beginning or last ``reset()``.
   public func fail(_ operation: Operation, call: Int, _ moment: Moment = .before, with error: KeyCustodyError) {
@@ -59,9 +62,14 @@ public final class FaultPlan<Operation: Hashable & Sendable>: Sendable {
   /// How many calls of an operation there were.
   public func calls(of operation: Operation) -> Int { state.withLock { $0.calls[operation, default: 0] } }
 
-  /// Counts a call and says what it is to fail with, before and after the inner call.
-  func enter(_ operation: Operation) -> (before: KeyCustodyError?, after: KeyCustodyError?) {
-    state.withLock { state in
+  /// Counts a call and says what it is to fail with, before and after the inner call; waits where it is to hang.
+  func enter(_ operation: Operation, grows: Bool = false) async -> (before: KeyCustodyError?, after: KeyCustodyError?) {
+    switch await faults?.enterSuspending(grows: grows) {
+    case .fail: return (KeyCustodyError(.unavailable, .unreachable, "What lies beneath does not work."), nil)
+    case .workThenFail: return (nil, KeyCustodyError(.timeout, .unreachable, "The answer from beneath was lost."))
+    case nil, .work, .lookEmpty, .corrupt, .cut, .logOut: break
+    }
+    return state.withLock { state in
       let call = state.calls[operation, default: 0] + 1
       state.calls[operation] = call
       let hits = state.faults.filter { fault in
@@ -74,9 +82,9 @@ public final class FaultPlan<Operation: Hashable & Sendable>: Sendable {
 
   /// Counts a call, fails where the plan says so, else does the work.
   func run<Value: ~Copyable>(
-    _ operation: Operation, _ body: () async throws(KeyCustodyError) -> Value
+    _ operation: Operation, grows: Bool = false, _ body: () async throws(KeyCustodyError) -> Value
   ) async throws(KeyCustodyError) -> Value {
-    let faults = enter(operation)
+    let faults = await enter(operation, grows: grows)
     if let error = faults.before { throw error }
     let value = try await body()
     if let error = faults.after { throw error }

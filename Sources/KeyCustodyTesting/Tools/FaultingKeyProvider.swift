@@ -56,7 +56,7 @@ public struct FaultingKeyProvider: KeyProvider {
   public func generate(
     _ request: GenerateKeyRequest, context: CallContext
   ) async throws(KeyCustodyError) -> KeyDescription {
-    try await plan.run(.generate) { () async throws(KeyCustodyError) in
+    try await plan.run(.generate, grows: true) { () async throws(KeyCustodyError) in
       try await inner.generate(request, context: context)
     }
   }
@@ -66,7 +66,7 @@ public struct FaultingKeyProvider: KeyProvider {
     _ material: borrowing SecretBytes, as request: GenerateKeyRequest, context: CallContext
   ) async throws(KeyCustodyError) -> KeyDescription {
     // Without `run`: a borrowed value can't be captured.
-    let faults = plan.enter(.importKey)
+    let faults = await plan.enter(.importKey, grows: true)
     if let error = faults.before { throw error }
     let description = try await inner.importKey(material, as: request, context: context)
     if let error = faults.after { throw error }
@@ -93,7 +93,7 @@ public struct FaultingKeyProvider: KeyProvider {
   public func wrap(
     _ secret: borrowing SecretBytes, with request: WrapRequest
   ) async throws(KeyCustodyError) -> WrappedSecret {
-    let faults = plan.enter(.wrap)
+    let faults = await plan.enter(.wrap)
     if let error = faults.before { throw error }
     let wrapped = try await inner.wrap(secret, with: request)
     if let error = faults.after { throw error }

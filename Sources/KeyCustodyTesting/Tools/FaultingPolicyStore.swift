@@ -31,6 +31,8 @@ public struct FaultingPolicyStore: PolicyStore {
 
   /// The inner store's.
   public var identity: ProviderIdentity { inner.identity }
+  /// As the inner store.
+  public var isShared: Bool { inner.isShared }
   /// Closes the inner store; never fails.
   public func close() async { await inner.close() }
 
@@ -43,7 +45,7 @@ public struct FaultingPolicyStore: PolicyStore {
   public func compareAndSet(
     _ key: RecordKey, expecting revision: StoreRevision?, value: [UInt8]
   ) async throws(KeyCustodyError) -> StoreOutcome {
-    try await plan.run(.compareAndSet) { () async throws(KeyCustodyError) in
+    try await plan.run(.compareAndSet, grows: true) { () async throws(KeyCustodyError) in
       try await inner.compareAndSet(key, expecting: revision, value: value)
     }
   }

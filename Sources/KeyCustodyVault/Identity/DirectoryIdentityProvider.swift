@@ -1,5 +1,5 @@
 public import KeyCustody
-import KeyCustodyCrypto
+package import KeyCustodyCrypto
 import Synchronization
 
 #if canImport(FoundationEssentials)
@@ -20,18 +20,40 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   private let environment: RuntimeEnvironment
   private let broadcaster = EventBroadcaster<IdentityEvent>()
   private let closing = Closing()
+  private let log: AdministrationLog?
+  private var administrator = Administrator.host
 
   /// Opens the directory of a store, and makes its signing key when there is none.
   ///
-  /// - Parameter issuer: the `iss` of its tokens, an https URL.
+  /// - Parameters:
+  ///   - issuer: an https URL; the `iss` of its tokens is `ISSUER/TENANT/v2.0`.
+  ///   - audit: where changes of principals and of their credentials are recorded before they are answered.
   /// - Throws: `unsupported` when the key provider makes no signing keys; what the store and the provider throw.
   public init(
-    store: any PolicyStore, signer: any KeyProvider, issuer: String, environment: RuntimeEnvironment
+    store: any PolicyStore, signer: any KeyProvider, issuer: String, environment: RuntimeEnvironment,
+    audit: (any AuditSink)? = nil
   ) async throws(KeyCustodyError) {
     records = RecordView(store)
     tokens = try await TokenAuthority(store: store, signer: signer, issuer: issuer, environment: environment)
     identity = ProviderIdentity(kind: "directory", instance: "\(store.identity)")
     self.environment = environment
+    log = audit.map { AdministrationLog($0, time: environment.time) }
+  }
+
+  /// The same directory, whose changes are recorded as made for `administrator`; otherwise they are the host's.
+  public func administered(by administrator: Administrator) -> DirectoryIdentityProvider {
+    var directory = self
+    directory.administrator = administrator
+    return directory
+  }
+
+  func recorded<Answer>(
+    _ action: String, _ id: PrincipalID, _ detail: String? = nil,
+    _ body: () async throws(KeyCustodyError) -> Answer
+  ) async throws(KeyCustodyError) -> Answer {
+    guard let log else { return try await body() }
+    let act = AdministrativeAct("identities/\(action)", on: id.description, detail)
+    return try await log.change(act, by: administrator, body)
   }
 
   /// See ``IdentityProvider``.
@@ -55,14 +77,18 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   ) async throws(KeyCustodyError) -> Principal {
     try checkOpen()
     return switch credential.form {
-    case .token(let token): try await authenticate(token: token, audience: audience)
+    case .token(let token): try await authenticate(token: token, for: [audience])
     case .clientSecret(let id): try await authenticate(id, secret: credential.secret)
     case .apiKey: try await authenticate(apiKey: credential.secret)
     }
   }
 
-  private func authenticate(token: String, audience: String) async throws(KeyCustodyError) -> Principal {
-    let claims = try await tokens.verify(token, audience: audience)
+  /// Authenticates a token of this directory that is meant for one of several audiences.
+  ///
+  /// - Throws: `credentialRejected` (`wrong-secret`); what the store throws.
+  public func authenticate(token: String, for audiences: Set<String>) async throws(KeyCustodyError) -> Principal {
+    try checkOpen()
+    let claims = try tokens.verify(token, audiences: audiences)
     guard let id = claims.principal, let record = try await records.read(try Self.key(id)), record.isEnabled,
       record.objectID == claims.oid
     else { throw Self.rejected }
@@ -98,8 +124,10 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   /// See ``IdentityAdministration``.
   public func create(_ id: PrincipalID, kind: Principal.Kind) async throws(KeyCustodyError) {
     try checkOpen()
-    try await add(
-      DirectoryRecord(id: id, kind: kind, resource: nil, objectID: try environment.random.bytes(16).hexadecimal))
+    try await recorded("create", id, kind.rawValue) { () async throws(KeyCustodyError) in
+      try await add(
+        DirectoryRecord(id: id, kind: kind, resource: nil, objectID: try environment.random.bytes(16).hexadecimal))
+    }
   }
 
   /// See ``IdentityAdministration``.
@@ -108,9 +136,11 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   ) async throws(KeyCustodyError) -> PrincipalID {
     try checkOpen()
     let id = PrincipalID(tenant: tenant, subject: try SubjectID(resource.spelling))
-    try await add(
-      DirectoryRecord(
-        id: id, kind: .managedIdentity, resource: resource, objectID: try environment.random.bytes(16).hexadecimal))
+    try await recorded("create", id, "managedIdentity of \(resource)") { () async throws(KeyCustodyError) in
+      try await add(
+        DirectoryRecord(
+          id: id, kind: .managedIdentity, resource: resource, objectID: try environment.random.bytes(16).hexadecimal))
+    }
     return id
   }
 
@@ -130,29 +160,41 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
     }
   }
 
+  /// Every principal of a tenant, by name.
+  public func principals(of tenant: TenantID) async throws(KeyCustodyError) -> [PrincipalRecord] {
+    try checkOpen()
+    return try await records.all(prefix: "directory/principals/\(tenant.folded)/").map(\.value).map {
+      PrincipalRecord(id: $0.id, kind: $0.kind, resource: $0.resource, isEnabled: $0.isEnabled)
+    }
+  }
+
   /// See ``IdentityAdministration``.
   public func setEnabled(_ isEnabled: Bool, _ id: PrincipalID) async throws(KeyCustodyError) {
     try checkOpen()
-    do throws(KeyCustodyError) {
-      try await change(id) { $0.isEnabled = isEnabled }
-    } catch {
-      if error.code != .notFound { tell(isEnabled ? .enabled(id) : .disabled(id)) }
-      throw error
+    try await recorded(isEnabled ? "enable" : "disable", id) { () async throws(KeyCustodyError) in
+      do throws(KeyCustodyError) {
+        try await change(id) { $0.isEnabled = isEnabled }
+      } catch {
+        if error.code != .notFound { tell(isEnabled ? .enabled(id) : .disabled(id)) }
+        throw error
+      }
+      tell(isEnabled ? .enabled(id) : .disabled(id))
     }
-    tell(isEnabled ? .enabled(id) : .disabled(id))
   }
 
   /// See ``IdentityAdministration``.
   public func delete(_ id: PrincipalID) async throws(KeyCustodyError) {
     try checkOpen()
-    do throws(KeyCustodyError) {
-      guard try await records.remove(try Self.key(id)) else { return }
-    } catch {
-      // It may have happened all the same.
+    try await recorded("delete", id) { () async throws(KeyCustodyError) in
+      do throws(KeyCustodyError) {
+        guard try await records.remove(try Self.key(id)) else { return }
+      } catch {
+        // It may have happened all the same.
+        tell(.deleted(id))
+        throw error
+      }
       tell(.deleted(id))
-      throw error
     }
-    tell(.deleted(id))
   }
 
   /// See ``IdentityAdministration``.
@@ -161,15 +203,17 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
     let secret = "kcs." + (try environment.random.bytes(32).base64URL)
     let stored = try SecretHash(secret, expires: expires, random: environment.random)
     let now = environment.time.now()
-    try await change(id) { (record) throws(KeyCustodyError) in
-      try Self.requireSecrets(record)
-      record.secrets.removeAll { $0.expires.map { $0 <= now } ?? false }
-      guard record.secrets.count < 8 else {
-        throw KeyCustodyError(
-          .invalidInput, .wrongSize, "The principal '\(id)' has 8 client secrets already.",
-          remedy: "Give secrets an expiry, or make the principal anew.")
+    let until = expires.map { "client secret, until \($0.seconds)" } ?? "client secret"
+    try await recorded("issueSecret", id, until) { () async throws(KeyCustodyError) in
+      try await changeRecord(id) { (record) throws(KeyCustodyError) in
+        record.secrets.removeAll { $0.expires.map { $0 <= now } ?? false }
+        guard record.secrets.count < 8 else {
+          throw KeyCustodyError(
+            .invalidInput, .wrongSize, "The principal '\(id)' has 8 client secrets already.",
+            remedy: "Give secrets an expiry, or make the principal anew.")
+        }
+        record.secrets.append(stored)
       }
-      record.secrets.append(stored)
     }
     return secret
   }
@@ -179,11 +223,18 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
     try checkOpen()
     let key = "kck.\(id.tenant).\(id.subject)." + (try environment.random.bytes(32).base64URL)
     let stored = try SecretHash(key, expires: nil, random: environment.random)
-    try await change(id) { (record) throws(KeyCustodyError) in
-      try Self.requireSecrets(record)
-      record.apiKeys[slot.rawValue] = stored
+    try await recorded("issueSecret", id, "API key \(slot.rawValue)") { () async throws(KeyCustodyError) in
+      try await changeRecord(id) { $0.apiKeys[slot.rawValue] = stored }
     }
     return key
+  }
+
+  /// The `iss` of a tenant's tokens.
+  public func issuer(of tenant: TenantID) -> String { tokens.issuer(of: tenant) }
+
+  /// The key by which tokens are verified.
+  package var verificationKey: (version: KeyVersionID, algorithm: SignatureAlgorithm, publicKey: PublicKey) {
+    tokens.verificationKey
   }
 
   /// See ``IdentityAdministration``.
@@ -207,6 +258,23 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
     _ id: PrincipalID, _ body: (inout DirectoryRecord) throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) {
     guard try await records.update(try Self.key(id), body) != nil else { throw Self.unknown(id) }
+  }
+
+  /// What is stored of a principal.
+  func record(_ id: PrincipalID) async throws(KeyCustodyError) -> DirectoryRecord? {
+    try checkOpen()
+    return try await records.read(try Self.key(id))
+  }
+
+  /// Changes what is stored of a principal that may have credentials.
+  func changeRecord(
+    _ id: PrincipalID, _ body: (inout DirectoryRecord) throws(KeyCustodyError) -> Void
+  ) async throws(KeyCustodyError) {
+    try checkOpen()
+    try await change(id) { (record) throws(KeyCustodyError) in
+      try Self.requireSecrets(record)
+      try body(&record)
+    }
   }
 
   /// Refuses a managed identity: its host asks for its tokens, and nobody else can be it.
@@ -276,41 +344,10 @@ struct DirectoryRecord: Codable, Sendable {
   var isEnabled = true
   var secrets: [SecretHash] = []
   var apiKeys: [String: SecretHash] = [:]
+  /// The outside subjects that may act as it; absent: none.
+  var federations: [FederatedCredential]?
 
   func principal(method: Principal.Method, expires: Timestamp) -> Principal {
     Principal(id: id, kind: kind, resource: resource, method: method, expires: expires)
-  }
-}
-
-/// A salted SHA-256 of a random secret of 256 bits.
-///
-/// A slow hash would guard nothing more: there is nothing to guess.
-struct SecretHash: Codable, Sendable {
-  var salt: String
-  var hash: String
-  var expires: Timestamp?
-
-  init(_ secret: String, expires: Timestamp?, random: any RandomSource) throws(KeyCustodyError) {
-    let salt = try random.bytes(16)
-    self.salt = salt.hexadecimal
-    hash = try Hashing.digest(.sha256, salt, Array(secret.utf8)).hexadecimal
-    self.expires = expires
-  }
-
-  private init(salt: String, hash: String) {
-    self.salt = salt
-    self.hash = hash
-  }
-
-  /// Matches no secret; compared where there is no stored hash.
-  static let nobody = SecretHash(
-    salt: String(repeating: "0", count: 32), hash: String(repeating: "0", count: 64))
-
-  func matches(_ secret: borrowing SecretBytes) throws(KeyCustodyError) -> Bool {
-    let salt = [UInt8](hexadecimal: salt) ?? []
-    let found = try secret.withBytes { (bytes) throws(KeyCustodyError) in
-      try Hashing.digest(.sha256, salt, (0..<bytes.byteCount).map { bytes[$0] })
-    }
-    return constantTimeEqual(found, [UInt8](hexadecimal: hash) ?? [])
   }
 }

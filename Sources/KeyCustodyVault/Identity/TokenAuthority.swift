@@ -1,11 +1,6 @@
 import KeyCustody
 import KeyCustodyCrypto
-
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
+import Synchronization
 
 /// Issues and verifies the directory's tokens: JWTs (RFC 7519) signed by a key that a provider holds.
 struct TokenAuthority: Sendable {
@@ -20,7 +15,7 @@ struct TokenAuthority: Sendable {
   }
 
   /// What a token says; the names are those of Key Vault's issuer.
-  struct Claims: Codable, Sendable {
+  struct Claims: Sendable {
     var iss: String
     var aud: String
     var iat: Int64
@@ -30,11 +25,11 @@ struct TokenAuthority: Sendable {
     var tid: String
     var oid: String
     var jti: String
-
-    var principal: PrincipalID? { try? PrincipalID("\(tid)/\(sub)") }
+    /// Whom it stands for.
+    var principal: PrincipalID?
   }
 
-  private struct Header: Codable {
+  private struct Header: Encodable {
     var alg: String
     var kid: String
     var typ: String
@@ -45,7 +40,7 @@ struct TokenAuthority: Sendable {
   private let publicKey: PublicKey
   private let issuer: String
   private let environment: RuntimeEnvironment
-  private static let longestToken = 8192
+  private let known = KnownTokens()
 
   init(
     store: any PolicyStore, signer: any KeyProvider, issuer: String, environment: RuntimeEnvironment
@@ -97,18 +92,7 @@ struct TokenAuthority: Sendable {
     if !key.isReady {
       let type: KeyType = key.algorithm == .es256 ? .ec(.p256) : .rsa(bits: 2048)
       let request = GenerateKeyRequest(version: key.version, type: type, role: .signing, label: "token signing")
-      let description: KeyDescription
-      do throws(KeyCustodyError) {
-        description = try await signer.describe(key.version, context: context)
-      } catch {
-        guard error.code == .notFound else { throw error }
-        do throws(KeyCustodyError) {
-          description = try await signer.generate(request, context: context)
-        } catch {
-          guard error.reason == .alreadyExists else { throw error }
-          description = try await signer.describe(key.version, context: context)
-        }
-      }
+      let description = try await signer.generatePlanned(request, context: context)
       key.publicKey = (description.publicKey ?? []).base64URL
       key.isReady = true
       let ready = key
@@ -117,16 +101,27 @@ struct TokenAuthority: Sendable {
     return key
   }
 
+  /// The `iss` of a tenant's tokens.
+  func issuer(of tenant: TenantID) -> String { "\(issuer)/\(tenant.folded)/v2.0" }
+
+  /// The public half of the signing key, with its name and algorithm.
+  var verificationKey: (version: KeyVersionID, algorithm: SignatureAlgorithm, publicKey: PublicKey) {
+    (key.version, key.algorithm, publicKey)
+  }
+
   func issue(for record: DirectoryRecord, audience: String, lifetime: Duration) async throws(KeyCustodyError) -> String
   {
     let now = environment.time.now()
     let claims = Claims(
-      iss: issuer, aud: audience, iat: now.seconds, nbf: now.seconds, exp: (now + lifetime).seconds,
+      iss: issuer(of: record.id.tenant), aud: audience, iat: now.seconds, nbf: now.seconds,
+      exp: (now + lifetime).seconds,
       sub: record.id.subject.spelling, tid: record.id.tenant.spelling, oid: record.objectID,
       jti: try environment.random.bytes(16).hexadecimal)
-    let header = Header(alg: key.algorithm.rawValue, kid: key.version.description, typ: "JWT")
-    let signed = try Self.encode(header) + "." + Self.encode(claims)
-    let digest = try Hashing.digest(hash, Array(signed.utf8))
+    let header: JSON = [
+      "alg": .string(key.algorithm.rawValue), "kid": .string(key.version.description), "typ": "JWT",
+    ]
+    let signed = header.bytes.base64URL + "." + claims.json.bytes.base64URL
+    let digest = try Hashing.digest(key.algorithm.hash, Array(signed.utf8))
     let signature = try await signer.sign(
       digest,
       with: SignRequest(
@@ -137,37 +132,64 @@ struct TokenAuthority: Sendable {
   /// Checks form, algorithm, key, signature, issuer, audience and time.
   ///
   /// Every failure is one and the same error.
-  func verify(_ token: String, audience: String) async throws(KeyCustodyError) -> Claims {
-    let rejected = DirectoryIdentityProvider.rejected
-    guard token.utf8.count <= Self.longestToken else { throw rejected }
-    let parts = token.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 3, let header: Header = Self.decode(parts[0]),
-      header.alg == key.algorithm.rawValue, header.kid == key.version.description, header.typ == "JWT",
-      let signature = Self.bytes(parts[2])
-    else { throw rejected }
-    let digest = try Hashing.digest(hash, Array("\(parts[0]).\(parts[1])".utf8))
-    guard try publicKey.verify(signature, digest: digest, key.algorithm), let claims: Claims = Self.decode(parts[1])
-    else { throw rejected }
+  func verify(_ token: String, audiences: Set<String>) throws(KeyCustodyError) -> Claims {
+    let claims = try signed(token)
     let now = environment.time.now().seconds
-    guard claims.iss == issuer, claims.aud == audience, claims.nbf <= now, now < claims.exp else { throw rejected }
+    guard let tenant = claims.principal?.tenant, claims.iss == issuer(of: tenant), audiences.contains(claims.aud),
+      claims.nbf <= now, now < claims.exp
+    else { throw DirectoryIdentityProvider.rejected }
     return claims
   }
 
-  private var hash: HashAlgorithm { .sha256 }
+  /// The claims of a token that this authority signed; verified once, and known again for as long as there is room.
+  private func signed(_ token: String) throws(KeyCustodyError) -> Claims {
+    let rejected = DirectoryIdentityProvider.rejected
+    // By its hash: the token itself lets whoever has it in.
+    let name = try Hashing.sha256(Array(token.utf8))
+    if let known = known[name] { return known }
+    guard let signed = try? JSONWebSignature(compact: token, allowing: [key.algorithm]),
+      signed.keyID == key.version.description, signed.header["typ"] == "JWT",
+      try signed.verify(with: publicKey), let claims = (try? JSON(signed.payload)).flatMap(Claims.init)
+    else { throw rejected }
+    known[name] = claims
+    return claims
+  }
+}
 
-  private static func encode(_ value: some Encodable) throws(KeyCustodyError) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    do { return Array(try encoder.encode(value)).base64URL } catch {
-      throw KeyCustodyError(.fault, .internalFault, "A token could not be written as JSON.", diagnostic: "\(error)")
+extension TokenAuthority.Claims {
+  /// The claims of a token's payload, when all are there.
+  init?(_ payload: JSON) {
+    guard let iss = payload["iss"]?.string, let aud = payload["aud"]?.string, let iat = payload["iat"]?.integer,
+      let nbf = payload["nbf"]?.integer, let exp = payload["exp"]?.integer, let sub = payload["sub"]?.string,
+      let tid = payload["tid"]?.string, let oid = payload["oid"]?.string, let jti = payload["jti"]?.string
+    else { return nil }
+    self.init(iss: iss, aud: aud, iat: iat, nbf: nbf, exp: exp, sub: sub, tid: tid, oid: oid, jti: jti)
+    principal = try? PrincipalID("\(tid)/\(sub)")
+  }
+
+  /// The payload; the client stands in it by the names that versions 1 and 2 of the issuer's tokens have for it.
+  fileprivate var json: JSON {
+    [
+      "iss": .string(iss), "aud": .string(aud), "iat": .integer(iat), "nbf": .integer(nbf), "exp": .integer(exp),
+      "sub": .string(sub), "tid": .string(tid), "oid": .string(oid), "jti": .string(jti), "appid": .string(sub),
+      "azp": .string(sub), "ver": "2.0",
+    ]
+  }
+}
+
+/// The claims of tokens whose signature was found good, by the tokens' hashes.
+private final class KnownTokens: Sendable {
+  private let claims = Mutex<[[UInt8]: TokenAuthority.Claims]>([:])
+  private static let most = 4096
+
+  subscript(_ name: [UInt8]) -> TokenAuthority.Claims? {
+    get { claims.withLock { $0[name] } }
+    set {
+      claims.withLock { claims in
+        // Rarely, and all at once: what is still in use is soon known again.
+        if claims.count >= Self.most { claims.removeAll(keepingCapacity: true) }
+        claims[name] = newValue
+      }
     }
-  }
-
-  private static func decode<Value: Decodable>(_ part: Substring) -> Value? {
-    bytes(part).flatMap { try? JSONDecoder().decode(Value.self, from: Data($0)) }
-  }
-  /// Base64url without padding, as JOSE has it (RFC 7515, section 2): one way only to write a token.
-  private static func bytes(_ part: Substring) -> [UInt8]? {
-    part.utf8.last == UInt8(ascii: "=") ? nil : [UInt8](base64URL: part)
   }
 }

@@ -18,9 +18,16 @@ public struct AcmeKeyProvider: KeyProvider {
   public init(
     file: String, secret: SecretReference, environment: RuntimeEnvironment = RuntimeEnvironment()
   ) async throws(KeyCustodyError) {
+    try await self.init(file: file, secret: secret, environment: environment, disk: SystemDisk())
+  }
+
+  /// Opens the file on another disk.
+  package init(
+    file: String, secret: SecretReference, environment: RuntimeEnvironment, disk: any Disk
+  ) async throws(KeyCustodyError) {
     capabilities = try Self.probe(environment.random)
     keys = try AcmeKeys()
-    identity = ProviderIdentity(kind: "acme", instance: try await keys.open(file, secret, environment))
+    identity = ProviderIdentity(kind: "acme", instance: try await keys.open(file, secret, environment, disk))
     self.environment = environment
   }
 

@@ -6,14 +6,17 @@ actor AcmeKeys {
   nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
   private var file: KeyFile?
   private var keys: [KeyVersionID: (AcmeKey, KeyDescription)] = [:]
+  /// After a change that the disk did not confirm, the file is read again before anything is said of it.
+  private var isUncertain = false
 
   init() throws(KeyCustodyError) { thread = try DedicatedThread() }
 
   /// Opens the file and gives its number.
   func open(
-    _ path: String, _ secret: SecretReference, _ environment: RuntimeEnvironment
+    _ path: String, _ secret: SecretReference, _ environment: RuntimeEnvironment, _ disk: any Disk
   ) throws(KeyCustodyError) -> String {
-    let opened = try KeyFile(path: path, secret: try secret.load(environment), random: environment.random)
+    let opened = try KeyFile(
+      path: path, secret: try secret.load(environment), random: environment.random, disk: disk)
     keys = try opened.load()
     let uuid = opened.uuid
     // Written at once, so that the number stays the same when no key is ever made.
@@ -31,8 +34,7 @@ actor AcmeKeys {
     }
     var changed = keys
     changed[description.version] = (key, description)
-    try file?.save(changed)
-    keys = changed
+    try save(changed)
     return description
   }
 
@@ -48,13 +50,20 @@ actor AcmeKeys {
     _ = try find(version)
     var changed = keys
     changed[version] = nil
-    try file?.save(changed)
-    keys = changed
+    try save(changed)
   }
 
   func versions(after version: KeyVersionID?, limit: Int) throws(KeyCustodyError) -> [KeyVersionID] {
     try requireOpen()
     return Array(keys.keys.filter { name in version.map { $0 < name } ?? true }.sorted().prefix(max(0, limit)))
+  }
+
+  private func save(_ changed: [KeyVersionID: (AcmeKey, KeyDescription)]) throws(KeyCustodyError) {
+    do throws(KeyCustodyError) { try file?.save(changed) } catch {
+      isUncertain = error.code == .timeout
+      throw error
+    }
+    keys = changed
   }
 
   func close() {
@@ -63,6 +72,9 @@ actor AcmeKeys {
   }
 
   func requireOpen() throws(KeyCustodyError) {
-    guard file != nil else { throw KeyCustodyError(.unavailable, .closed, "This key provider was closed.") }
+    guard let file else { throw KeyCustodyError(.unavailable, .closed, "This key provider was closed.") }
+    guard isUncertain else { return }
+    keys = try file.load()
+    isUncertain = false
   }
 }

@@ -1,6 +1,5 @@
 import Crypto
-import FoundationEssentials
-import Glibc
+internal import FoundationEssentials
 import KeyCustody
 
 /// One file with all the keys, replaced whole by each change: a destroyed key is nowhere in it any more.
@@ -22,26 +21,32 @@ final class KeyFile {
   private let wrapKey: SymmetricKey
   private let sealKey: SymmetricKey
   private let lock: Int32
+  private let disk: any Disk
 
   /// Opens the file, or makes it, and holds it alone.
   ///
   /// - Throws: `busy` when another process holds it; `credentialRejected` for another secret; `integrityFailure`.
-  init(path: String, secret: borrowing SecretBytes, random: any RandomSource) throws(KeyCustodyError) {
+  init(
+    path: String, secret: borrowing SecretBytes, random: any RandomSource, disk: any Disk
+  ) throws(KeyCustodyError) {
     guard secret.count >= 32 else {
       throw KeyCustodyError(
         .invalidInput, .wrongSize, "The secret of '\(path)' has fewer than 32 characters.",
         remedy: "Make one: openssl rand -hex 32. It can't be changed later.")
     }
-    lock = open("\(path).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-    guard lock >= 0 else { throw Self.failure("open", "\(path).lock") }
-    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-      Glibc.close(lock)
+    let held: Int32?
+    do throws(DiskFailure) { held = try disk.lock("\(path).lock") } catch {
+      throw Self.failure(error, "\(path).lock")
+    }
+    guard let held else {
       throw KeyCustodyError(.busy, .conflict, "Another process has the keys of '\(path)' open.", remedy: "End it.")
     }
+    lock = held
+    self.disk = disk
     self.path = path
     let base = SymmetricKey(secret)
     do throws(KeyCustodyError) {
-      let existing = try Self.read(path)
+      let existing = try Self.read(path, disk)
       let line = existing.flatMap { bytes in bytes.firstIndex(of: 0x0a).map { bytes[...$0] } }
       let words = line.map { String(decoding: $0.dropLast(), as: UTF8.self).split(separator: " ") } ?? []
       if existing != nil, words.count != 4 || words[0] != "key-custody-acme" || words[1] != "1" {
@@ -59,16 +64,16 @@ final class KeyFile {
       wrapKey = Self.subkey("wrap", base, uuid)
       sealKey = Self.subkey("seal", base, uuid)
     } catch {
-      Glibc.close(lock)
+      disk.unlock(held)
       throw error
     }
   }
 
-  deinit { Glibc.close(lock) }
+  deinit { disk.unlock(lock) }
 
   /// The keys in the file; none where there is no file yet.
   func load() throws(KeyCustodyError) -> [KeyVersionID: (AcmeKey, KeyDescription)] {
-    guard let bytes = try Self.read(path) else { return [:] }
+    guard let bytes = try Self.read(path, disk) else { return [:] }
     do {
       let box = try AES.GCM.SealedBox(combined: bytes.dropFirst(head.count))
       let json = try AES.GCM.open(box, using: sealKey, authenticating: head)
@@ -86,6 +91,8 @@ final class KeyFile {
   }
 
   /// Replaces the file; on the disk when this returns.
+  ///
+  /// - Throws: `timeout` when it is not known whether it was replaced.
   func save(_ keys: [KeyVersionID: (AcmeKey, KeyDescription)]) throws(KeyCustodyError) {
     var bytes = head
     do {
@@ -97,7 +104,7 @@ final class KeyFile {
     } catch {
       throw KeyCustodyError(.fault, .internalFault, "The keys could not be encrypted.", diagnostic: "\(error)")
     }
-    try Self.replace(path, with: bytes)
+    try replace(with: bytes)
   }
 
   private static func subkey(_ label: String, _ base: SymmetricKey, _ uuid: String) -> SymmetricKey {
@@ -108,34 +115,28 @@ final class KeyFile {
 
   // MARK: Disk
 
-  private static func read(_ path: String) throws(KeyCustodyError) -> Data? {
-    guard access(path, F_OK) == 0 else {
-      if errno == ENOENT { return nil }
-      throw failure("access", path)
-    }
-    do { return try Data(contentsOf: URL(filePath: path)) } catch { throw failure("read", path) }
+  private static func read(_ path: String, _ disk: any Disk) throws(KeyCustodyError) -> Data? {
+    do throws(DiskFailure) { return try disk.read(path) } catch { throw failure(error, path) }
   }
 
-  private static func replace(_ path: String, with bytes: Data) throws(KeyCustodyError) {
+  private func replace(with bytes: Data) throws(KeyCustodyError) {
     let temporary = "\(path).new"
-    let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-    guard file >= 0 else { throw failure("open", temporary) }
-    let wrote = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
-    let isOnDisk = wrote == bytes.count && fsync(file) == 0
-    Glibc.close(file)
-    guard isOnDisk, rename(temporary, path) == 0 else { throw failure("write", path) }
-    let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    let folder = open(parent.isEmpty ? "/" : parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard folder >= 0 else { throw failure("open", parent) }
-    defer { Glibc.close(folder) }
-    guard fsync(folder) == 0 else { throw failure("fsync", parent) }
+    do throws(DiskFailure) { try disk.write(bytes, to: temporary) } catch { throw Self.failure(error, temporary) }
+    do throws(DiskFailure) {
+      try disk.rename(temporary, to: path)
+      try disk.synchronizeFolder(of: path)
+    } catch {
+      throw KeyCustodyError(
+        .timeout, .unreachable, "The disk did not confirm a change of '\(path)'; whether it lasts is unknown.",
+        remedy: "Look for the key before asking again.", diagnostic: "\(error.call) errno \(error.number)")
+    }
   }
 
-  private static func failure(_ call: String, _ path: String) -> KeyCustodyError {
+  private static func failure(_ error: DiskFailure, _ path: String) -> KeyCustodyError {
     KeyCustodyError(
       .unavailable, .unreachable, "'\(path)' can't be read or written.",
       remedy: "Look at its folder: is it there, writable by this service, with room?",
-      diagnostic: "\(call) errno \(errno)")
+      diagnostic: "\(error.call) errno \(error.number)")
   }
 
   private static func damaged(_ path: String) -> KeyCustodyError {

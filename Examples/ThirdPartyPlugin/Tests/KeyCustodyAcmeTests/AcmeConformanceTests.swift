@@ -43,6 +43,27 @@ struct AcmeConformanceTests {
     try await behavior.run(Self.subject)
   }
 
+  static let faultySubject = KeyProviderSubject(verify: subject.verify) { environment in
+    let folder = try TemporaryFolder()
+    let disk = FaultyDisk()
+    var environment = environment
+    environment.variables = ["ACME_SECRET": secret]
+    let given = environment
+    return .persistent(faults: disk.faults) {
+      try await AcmeKeyProvider(
+        file: "\(folder.path)/acme.keys", secret: .environment("ACME_SECRET"), environment: given, disk: disk)
+    }
+  }
+
+  @Test("The contract of KeyProvider when the disk fails", arguments: KeyProviderConformance.faults)
+  func conformsUnderFaults(to behavior: ConformanceBehavior<KeyProviderSubject>) async throws {
+    let result = try await behavior.run(Self.faultySubject)
+    // Keys are in memory and the file is read at opening alone: what remains is what changes it.
+    let touches = ["generate", "import", "destroy", "opening"].contains { behavior.name.hasPrefix("\($0) survives") }
+    let made = ["refused call", "lost answer", "outage", "full", "crash"].contains { behavior.name.contains($0) }
+    #expect(result.isPassed || !(touches && made), "\(result)")
+  }
+
   @Test("A wrong secret is refused, and the file is then unharmed")
   func wrongSecret() async throws {
     let folder = try TemporaryFolder()

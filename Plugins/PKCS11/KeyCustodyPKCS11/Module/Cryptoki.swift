@@ -1,6 +1,5 @@
 import CKeyCustodyPKCS11
 import KeyCustody
-import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -15,6 +14,8 @@ import Synchronization
 struct Cryptoki: @unchecked Sendable {
   // Unchecked: the table of functions never changes, and the library stays loaded to the end of the process.
   let functions: UnsafeMutablePointer<CK_FUNCTION_LIST>
+  /// The process that loaded it; see ``ForkCounter``.
+  private let process = ForkCounter.current
 
   /// Loads a module.
   ///
@@ -43,10 +44,19 @@ struct Cryptoki: @unchecked Sendable {
       remedy: "Set 'module' to the vendor's PKCS#11 library for this architecture.", diagnostic: diagnostic)
   }
 
+  /// Whether this process is a copy that `fork` made: the module's state is the parent's, and must be left alone.
+  var isForked: Bool { ForkCounter.current != process }
+
+  /// What every call answers in a copy.
+  static let forked = KeyCustodyError(
+    .unavailable, .init("forked"), "This process was copied by fork after the PKCS#11 module was loaded.",
+    remedy: "Open backends after forking, or let the child call exec.")
+
   /// Calls one function; everything but CKR_OK is thrown.
   func call<Function>(
     _ name: StaticString, _ function: Function?, _ body: (Function) -> CK_RV
   ) throws(PKCS11Failure) {
+    guard !isForked else { throw .custody(Self.forked) }
     guard let function else { throw .code(CKR_FUNCTION_NOT_SUPPORTED, name) }
     let code = body(function)
     guard code == CKR_OK else { throw .code(code, name) }
@@ -58,7 +68,9 @@ struct Cryptoki: @unchecked Sendable {
   func initialize() throws(PKCS11Failure) {
     var arguments = unsafe CK_C_INITIALIZE_ARGS()
     unsafe arguments.flags = CKF_OS_LOCKING_OK
-    try Self.slotTurn.withLock { _ throws(PKCS11Failure) in
+    // A copy that fork made may find the lock taken for ever.
+    guard !isForked else { throw .custody(Self.forked) }
+    try SlotTurn.shared.take { () throws(PKCS11Failure) in
       try unsafe call("C_Initialize", functions.pointee.C_Initialize) { unsafe $0(&arguments) }
     }
   }
@@ -70,26 +82,22 @@ struct Cryptoki: @unchecked Sendable {
 
   // MARK: Slots and tokens
 
-  /// One thread at a time starts a module, lists slots or makes a token.
-  ///
-  /// SoftHSM 2.6.1 adds an empty slot while it lists them, without a lock, and trips over a token in the making when it
-  /// starts: two threads at once end the process (SlotManager.cpp, insertToken, an assertion).
-  private static let slotTurn = Mutex(())
-
   /// The slots that hold a token.
   ///
   /// The call for their number comes first, as the standard asks: it renews the list.
   func slotsWithToken() throws(PKCS11Failure) -> [CK_SLOT_ID] {
-    try Self.slotTurn.withLock { _ throws(PKCS11Failure) in try listSlots() }
+    guard !isForked else { throw .custody(Self.forked) }
+    return try SlotTurn.shared.take { () throws(PKCS11Failure) in try listSlots() }
   }
 
   private func listSlots() throws(PKCS11Failure) -> [CK_SLOT_ID] {
     var count: CK_ULONG = 0
     try unsafe call("C_GetSlotList", functions.pointee.C_GetSlotList) { unsafe $0(1, nil, &count) }
-    var slots = [CK_SLOT_ID](repeating: 0, count: Int(count) + 16)
+    // A module's number is not to be trusted with our memory.
+    var slots = [CK_SLOT_ID](repeating: 0, count: Int(min(count, 65_536)) + 16)
     count = CK_ULONG(slots.count)
     try unsafe call("C_GetSlotList", functions.pointee.C_GetSlotList) { unsafe $0(1, &slots, &count) }
-    return Array(slots.prefix(Int(count)))
+    return Array(slots.prefix(Int(clamping: count)))
   }
 
   /// C_GetTokenInfo.
@@ -117,7 +125,7 @@ struct Cryptoki: @unchecked Sendable {
     text += [UInt8](repeating: 0x20, count: 32 - text.count)
     try pin.withBytes { (pin) throws(PKCS11Failure) in
       try unsafe pin.withUnsafeBytes { (pin) throws(PKCS11Failure) in
-        try Self.slotTurn.withLock { _ throws(PKCS11Failure) in
+        try SlotTurn.shared.take { () throws(PKCS11Failure) in
           try unsafe call("C_InitToken", functions.pointee.C_InitToken) {
             unsafe $0(slot, pin.octets, CK_ULONG(pin.count), &text)
           }
@@ -142,6 +150,35 @@ struct Cryptoki: @unchecked Sendable {
     try unsafe call("C_CloseSession", functions.pointee.C_CloseSession) { $0(session) }
   }
 
+  /// Closes a session, whatever comes in the way: one that stays open is lost to its owner and counts all the same.
+  ///
+  /// A device that stumbles is asked again.
+  ///
+  /// - Parameter isGone: whether the module may well have no such session, and is believed when it says so.
+  /// - Returns: whether it is closed for sure.
+  func closeSurely(_ session: CK_SESSION_HANDLE, isGone: Bool) -> Bool {
+    for _ in 0..<4 {
+      do throws(PKCS11Failure) {
+        try closeSession(session)
+        return true
+      } catch {
+        guard error.meansDeviceFailed else { return isGone && error.meansSessionIsClosed }
+      }
+    }
+    return false
+  }
+
+  /// C_CloseAllSessions; a device that stumbles is asked again.
+  func closeAllSurely(_ slot: CK_SLOT_ID) {
+    for _ in 0..<4 {
+      do throws(PKCS11Failure) {
+        return try unsafe call("C_CloseAllSessions", functions.pointee.C_CloseAllSessions) { $0(slot) }
+      } catch {
+        guard error.meansDeviceFailed else { return }
+      }
+    }
+  }
+
   /// Whether the user is logged in as this session sees it.
   func isLoggedIn(_ session: CK_SESSION_HANDLE) throws(PKCS11Failure) -> Bool {
     var info = CK_SESSION_INFO()
@@ -155,8 +192,10 @@ struct Cryptoki: @unchecked Sendable {
   ) throws(PKCS11Failure) {
     try pin.withBytes { (pin) throws(PKCS11Failure) in
       try unsafe pin.withUnsafeBytes { (pin) throws(PKCS11Failure) in
-        try unsafe call("C_Login", functions.pointee.C_Login) {
-          unsafe $0(session, user, pin.octets, CK_ULONG(pin.count))
+        try SlotTurn.shared.take { () throws(PKCS11Failure) in
+          try unsafe call("C_Login", functions.pointee.C_Login) {
+            unsafe $0(session, user, pin.octets, CK_ULONG(pin.count))
+          }
         }
       }
     }
@@ -166,8 +205,10 @@ struct Cryptoki: @unchecked Sendable {
   func initializePIN(_ session: CK_SESSION_HANDLE, pin: borrowing SecretBytes) throws(PKCS11Failure) {
     try pin.withBytes { (pin) throws(PKCS11Failure) in
       try unsafe pin.withUnsafeBytes { (pin) throws(PKCS11Failure) in
-        try unsafe call("C_InitPIN", functions.pointee.C_InitPIN) {
-          unsafe $0(session, pin.octets, CK_ULONG(pin.count))
+        try SlotTurn.shared.take { () throws(PKCS11Failure) in
+          try unsafe call("C_InitPIN", functions.pointee.C_InitPIN) {
+            unsafe $0(session, pin.octets, CK_ULONG(pin.count))
+          }
         }
       }
     }

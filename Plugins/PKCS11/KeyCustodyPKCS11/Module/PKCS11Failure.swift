@@ -7,19 +7,83 @@ enum PKCS11Failure: Error {
   case code(CK_RV, StaticString)
   /// An error that needs no translation.
   case custody(KeyCustodyError)
+  /// A key is not found that was there since the module was started: a module started anew tells whether it is gone.
+  case lostKey(KeyVersionID)
+  /// The token answers, but the sentinel is not among its objects.
+  case noSentinel
+  /// The token has no room for a session, and sessions may be open that nobody holds: a module started anew has none.
+  case lostSessions
 
-  /// The module's code, where that is what happened.
-  var code: CK_RV? { if case .code(let code, _) = self { code } else { nil } }
+  /// The module's code, where that is what happened, or the one that fits.
+  var code: CK_RV? {
+    switch self {
+    case .code(let code, _): code
+    case .noSentinel: CKR_TOKEN_NOT_PRESENT
+    case .lostSessions: CKR_SESSION_COUNT
+    case .custody, .lostKey: nil
+    }
+  }
 
   /// Whether the session is of no more use.
   ///
   /// The call that answered it did nothing.
   var meansSessionIsGone: Bool {
     switch code {
-    case CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_OPERATION_ACTIVE: true
+    case CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED: true
     default: false
     }
   }
+
+  /// What may help against it.
+  enum Cure {
+    /// Nothing: the call itself was refused.
+    case none
+    /// A new session.
+    case session
+    /// Finding out what is wrong with the token, and mending it.
+    case repair
+    /// Starting the module anew.
+    case restart
+  }
+
+  /// What may help against it, by the code alone.
+  var cure: Cure {
+    switch self {
+    case .lostKey, .lostSessions: return .restart
+    case .code, .custody, .noSentinel:
+      if meansSessionIsGone { return .session }
+      return meansTokenIsGone || meansDeviceFailed || meansHandleIsGone ? .repair : .none
+    }
+  }
+
+  /// Whether the token is out of reach, or this process logged out of it.
+  var meansTokenIsGone: Bool {
+    switch code {
+    case CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED, CKR_DEVICE_REMOVED, CKR_SLOT_ID_INVALID,
+      CKR_CRYPTOKI_NOT_INITIALIZED, CKR_USER_NOT_LOGGED_IN:
+      true
+    default: false
+    }
+  }
+
+  /// Whether the code is said of broken devices and of calls that were refused alike.
+  var meansDeviceFailed: Bool {
+    switch code {
+    case CKR_DEVICE_ERROR, CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, CKR_FUNCTION_CANCELED, CKR_HOST_MEMORY,
+      CKR_DEVICE_MEMORY, CKR_USER_ANOTHER_ALREADY_LOGGED_IN, CKR_USER_TOO_MANY_TYPES:
+      true
+    // A vendor's own code: many say so that the connection was lost.
+    case let code?: code & Self.vendorDefined != 0
+    case nil: false
+    }
+  }
+
+  /// Whether the handle names no session, by the module's word.
+  ///
+  /// In a module that is ours alone it is closed all the same, unless ``SessionRegister`` knows the number as another
+  /// session's by now: the word may be wrong, and an open session counts. Where others open sessions too, a number that
+  /// is free may be theirs, so there ``SessionCaller`` lets it be.
+  var meansSessionIsClosed: Bool { code == CKR_SESSION_HANDLE_INVALID || code == CKR_SESSION_CLOSED }
 
   /// Whether a handle names nothing (any more).
   var meansHandleIsGone: Bool {
@@ -43,12 +107,24 @@ enum PKCS11Failure: Error {
     }
   }
 
+  /// Whether altered bytes can have caused it, in the token or in the decoding on the host.
+  var mayMeanBadInput: Bool {
+    switch self {
+    case .code: meansDeviceFailed || !meansNotOffered && !meansTokenIsGone
+    case .custody(let error): error == KeyCustodyError(.integrityFailure, .notAuthentic, "")
+    case .lostKey, .noSentinel, .lostSessions: false
+    }
+  }
+
   /// The failure in the closed taxonomy.
   ///
   /// Function and code stand in the diagnostic.
   var translated: KeyCustodyError {
     switch self {
     case .custody(let error): error
+    case .lostKey(let version): CryptokiSession.unknown(version)
+    case .noSentinel: Sentinel.missing
+    case .lostSessions: Self.translate(CKR_SESSION_COUNT, "C_OpenSession \(Self.name(of: CKR_SESSION_COUNT))")
     case .code(let code, let function): Self.translate(code, "\(function) \(Self.name(of: code))")
     }
   }
@@ -66,15 +142,19 @@ extension PKCS11Failure {
         remedy: "Lower 'sessions', or end other users of the token.", retryAfter: .seconds(1), diagnostic: diagnostic)
     case CKR_USER_NOT_LOGGED_IN:
       return KeyCustodyError(
-        .unavailable, .init("logged-out"), "The token's login was lost.",
-        remedy: "Open the backend again; make sure that nothing else in this process logs out of the token.",
-        diagnostic: diagnostic)
+        .unavailable, .init("logged-out"), "The token's login was lost, and could not be renewed yet.",
+        remedy: "Make sure that nothing else in this process logs out of the token.",
+        retryAfter: .milliseconds(100), diagnostic: diagnostic)
     case CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED, CKR_DEVICE_REMOVED, CKR_SLOT_ID_INVALID, CKR_DEVICE_ERROR,
       CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID,
-      CKR_SESSION_CLOSED, CKR_OPERATION_ACTIVE, CKR_FUNCTION_CANCELED:
+      CKR_SESSION_CLOSED, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED, CKR_FUNCTION_CANCELED,
+      CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID, CKR_WRAPPING_KEY_HANDLE_INVALID,
+      CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKR_USER_ANOTHER_ALREADY_LOGGED_IN, CKR_USER_TOO_MANY_TYPES,
+      _ where code & Self.vendorDefined != 0:
       return KeyCustodyError(
         .unavailable, .unreachable, "The token does not answer as it should.",
-        remedy: "Check the token and its connection, then open the backend again.", diagnostic: diagnostic)
+        remedy: "Check the token and its connection; the backend comes back by itself.",
+        retryAfter: .milliseconds(100), diagnostic: diagnostic)
     case CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_FUNCTION_NOT_SUPPORTED, CKR_CURVE_NOT_SUPPORTED,
       CKR_KEY_SIZE_RANGE, CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_TYPE_INVALID,
       CKR_ATTRIBUTE_VALUE_INVALID, CKR_ATTRIBUTE_READ_ONLY:
@@ -124,6 +204,9 @@ extension PKCS11Failure {
     return KeyCustodyError(.credentialRejected, reason, message, remedy: remedy, diagnostic: diagnostic)
   }
 
+  /// CKR_VENDOR_DEFINED: from here on codes are the vendor's.
+  private static let vendorDefined: CK_RV = 0x8000_0000
+
   /// `CKR_PIN_INCORRECT (0xa0)`.
   static func name(of code: CK_RV) -> String {
     let number = "0x\(String(code, radix: 16))"
@@ -155,7 +238,8 @@ extension PKCS11Failure {
     CKR_USER_ANOTHER_ALREADY_LOGGED_IN: "USER_ANOTHER_ALREADY_LOGGED_IN",
     CKR_WRAPPED_KEY_INVALID: "WRAPPED_KEY_INVALID", CKR_WRAPPED_KEY_LEN_RANGE: "WRAPPED_KEY_LEN_RANGE",
     CKR_WRAPPING_KEY_HANDLE_INVALID: "WRAPPING_KEY_HANDLE_INVALID", CKR_CURVE_NOT_SUPPORTED: "CURVE_NOT_SUPPORTED",
-    CKR_BUFFER_TOO_SMALL: "BUFFER_TOO_SMALL", CKR_CRYPTOKI_NOT_INITIALIZED: "CRYPTOKI_NOT_INITIALIZED",
+    CKR_BUFFER_TOO_SMALL: "BUFFER_TOO_SMALL", CKR_OPERATION_NOT_INITIALIZED: "OPERATION_NOT_INITIALIZED",
+    CKR_CRYPTOKI_NOT_INITIALIZED: "CRYPTOKI_NOT_INITIALIZED",
     CKR_CRYPTOKI_ALREADY_INITIALIZED: "CRYPTOKI_ALREADY_INITIALIZED",
   ]
 }

@@ -1,16 +1,56 @@
 import CKeyCustodyPKCS11
 import KeyCustody
 import KeyCustodyCrypto
+import Synchronization
 
 /// Making, importing and destroying key versions.
 extension CryptokiSession {
   /// Makes a key version inside the token.
-  func generate(_ request: GenerateKeyRequest, allowsRawRSA: Bool) throws(PKCS11Failure) -> KeyDescription {
-    try requireFree(request.version)
+  ///
+  /// May be run again after it failed with the same `progress`: what the failed run left is found and taken, or removed.
+  func generate(
+    _ request: GenerateKeyRequest, allowsRawRSA: Bool, _ progress: Progress
+  ) throws(PKCS11Failure) -> KeyDescription {
+    if let made = try whatWasMade(request, progress) { return made.description }
     let purpose = KeyTemplates.Purpose(request, allowsRawRSA: allowsRawRSA)
+    progress.begin()
     let made = try generate(purpose)
     try requireSole(request.version, made)
     return try lookUp(request.version).description
+  }
+
+  /// Whether work that makes or destroys objects has come to where the token may have acted.
+  final class Progress: Sendable {
+    private let begun = Atomic<Bool>(false)
+    var isBegun: Bool { begun.load(ordering: .acquiring) }
+    func begin() { begun.store(true, ordering: .releasing) }
+  }
+
+  /// At the first run the name must be free; at another, what the run before left is whole, or is removed.
+  private func whatWasMade(_ request: GenerateKeyRequest, _ progress: Progress) throws(PKCS11Failure) -> TokenKey? {
+    guard progress.isBegun else {
+      try requireFree(request.version)
+      return nil
+    }
+    let found = try surely { () throws(PKCS11Failure) in try handles(of: request.version) }
+    guard !found.isEmpty else { return nil }
+    // Two of a kind are not what one run leaves: somebody else's may be among them.
+    guard !found.isAmbiguous else { throw .custody(Self.ambiguous(request.version)) }
+    let isWhole = !found.secrets.isEmpty || !found.privates.isEmpty && !found.publics.isEmpty
+    if isWhole, let key = try keyThatFits(request) { return key }
+    for handle in found.privates + found.secrets + found.publics { try destroy(handle) }
+    return nil
+  }
+
+  private func keyThatFits(_ request: GenerateKeyRequest) throws(PKCS11Failure) -> TokenKey? {
+    do throws(PKCS11Failure) {
+      let key = try lookUp(request.version)
+      return key.description.type == request.type && key.description.role == request.role ? key : nil
+    } catch {
+      // What our templates did not make so is no key of ours; what the token failed at is tried again.
+      guard case .custody = error else { throw error }
+      return nil
+    }
   }
 
   /// Makes the objects of a key, lasting or of this session.
@@ -29,18 +69,22 @@ extension CryptokiSession {
   }
 
   /// Brings a key version in from outside.
+  ///
+  /// May be run again after it failed, as ``generate(_:allowsRawRSA:_:)``.
   func importKey(
-    _ material: SecretBox, as request: GenerateKeyRequest, allowsRawRSA: Bool
+    _ key: SoftwareKey, as request: GenerateKeyRequest, allowsRawRSA: Bool, _ progress: Progress
   ) throws(PKCS11Failure) -> KeyDescription {
-    let key = try onHost { () throws(KeyCustodyError) in try SoftwareKey.read(material.bytes, as: request.type) }
-    try requireFree(request.version)
+    let expected = try expectedFingerprint(key)
+    if let made = try whatWasMade(request, progress) {
+      if made.description.fingerprint == expected { return made.description }
+      try remove(request.version, [made.handle] + [made.publicHandle].compactMap { $0 })
+    }
+    progress.begin()
     let made = try importKey(key, KeyTemplates.Purpose(request, allowsRawRSA: allowsRawRSA))
     try requireSole(request.version, made)
     let found = try lookUp(request.version)
-    guard try expectedFingerprint(key) == found.description.fingerprint else {
-      for object in made { try? destroy(object) }
-      keys[request.version] = nil
-      token.fingerprints.forget(request.version)
+    guard expected == found.description.fingerprint else {
+      try remove(request.version, made)
       throw .custody(
         KeyCustodyError(
           .fault, .internalFault, "The token did not take the key as it was given; it was removed again.",
@@ -49,15 +93,21 @@ extension CryptokiSession {
     return found.description
   }
 
+  private func remove(_ version: KeyVersionID, _ objects: [CK_OBJECT_HANDLE]) throws(PKCS11Failure) {
+    token.keys.forget(version)
+    token.fingerprints.forget(version)
+    for object in objects { try destroy(object) }
+  }
+
   /// Makes the objects of an imported key.
   ///
   /// The material travels wrapped under a key of this session: tokens refuse C_CreateObject for sensitive keys, and it
   /// keeps the value out of templates.
   func importKey(_ key: SoftwareKey, _ purpose: KeyTemplates.Purpose) throws(PKCS11Failure) -> [CK_OBJECT_HANDLE] {
-    let transport = try onHost { () throws(KeyCustodyError) in try SystemRandom().secret(32) }
+    let transport = try onHost { () throws(KeyCustodyError) in try OpenSSLRandom().secret(32) }
     let material = try onHost { () throws(KeyCustodyError) in try key.serialized() }
     let transportHandle = try create(KeyTemplates.transportKey, value: transport)
-    defer { try? destroy(transportHandle) }
+    defer { discard(transportHandle) }
     if case .aes = purpose.type {
       let wrapped = try onHost { () throws(KeyCustodyError) in
         try transport.withBytes { (key) throws(KeyCustodyError) in try AES256KeyWrap.wrap(material, key: key) }
@@ -97,21 +147,34 @@ extension CryptokiSession {
   /// Destroys a key version: the private half first, so that a cut-off destruction leaves no usable key.
   ///
   /// Running it again finishes it.
-  func destroyKey(_ version: KeyVersionID) throws(PKCS11Failure) {
-    keys[version] = nil
-    let handles = try handles(of: version)
+  func destroyKey(_ version: KeyVersionID, _ progress: Progress) throws(PKCS11Failure) {
+    token.keys.forget(version)
+    let handles = try surely { () throws(PKCS11Failure) in try self.handles(of: version) }
     if handles.isEmpty {
-      try confirmPresence()
-      throw .custody(Self.unknown(version))
+      let absence = try absence(of: version)
+      guard progress.isBegun else { throw absence }
     }
     guard !handles.isAmbiguous else { throw .custody(Self.ambiguous(version)) }
-    for handle in handles.privates + handles.secrets + handles.publics { try destroy(handle) }
+    progress.begin()
+    for handle in handles.privates + handles.secrets + handles.publics {
+      do throws(PKCS11Failure) { try destroy(handle) } catch {
+        // Another process may have been quicker with this object; the search below tells.
+        guard error.code == CKR_OBJECT_HANDLE_INVALID else { throw error }
+      }
+    }
+    let left = try surely { () throws(PKCS11Failure) in try self.handles(of: version) }
+    guard left.isEmpty else { throw .code(CKR_OBJECT_HANDLE_INVALID, "C_DestroyObject") }
+    // Somebody may have looked it up meanwhile.
+    token.keys.forget(version)
     token.fingerprints.forget(version)
   }
 
   /// The names of all key versions on the token, in order.
   func inventory() throws(PKCS11Failure) -> [KeyVersionID] {
-    try confirmPresence()
+    try surely { () throws(PKCS11Failure) in try names() }
+  }
+
+  private func names() throws(PKCS11Failure) -> [KeyVersionID] {
     var names: Set<KeyVersionID> = []
     for kind in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
       let template = Template([(CKA_CLASS, .number(kind)), (CKA_TOKEN, .flag(true))])
@@ -127,13 +190,12 @@ extension CryptokiSession {
   }
 
   private func requireFree(_ version: KeyVersionID) throws(PKCS11Failure) {
-    guard try handles(of: version).isEmpty else {
+    guard try surely({ () throws(PKCS11Failure) in try handles(of: version) }).isEmpty else {
       throw .custody(
         KeyCustodyError(
           .invalidInput, .alreadyExists, "The token holds objects of the name \(version) already.",
           remedy: "Choose another name; what a destruction left half done, destroying it again removes."))
     }
-    try confirmPresence()
   }
 
   /// Another process may have made the same name since the look before.
@@ -143,6 +205,11 @@ extension CryptokiSession {
     let found = try handles(of: version)
     guard found.isAmbiguous || found.privates.count + found.secrets.count + found.publics.count != made.count else {
       return
+    }
+    // What does not see our own says nothing of others'.
+    guard made.allSatisfy({ !found.lacks($0) }) else {
+      try confirmPresence()
+      throw .code(CKR_DEVICE_ERROR, "C_FindObjects (what was made)")
     }
     for object in made { try destroy(object) }
     throw .custody(

@@ -45,11 +45,12 @@ enum KeyTemplates {
 
     /// The mechanisms the private or secret key may be used with, fixed when it is made.
     var mechanisms: [CK_MECHANISM_TYPE] {
-      switch (type, role) {
-      case (.aes, _): [CKM_AES_KEY_WRAP]
-      case (.ec, _): [CKM_ECDSA]
-      case (.rsa, .signing): [CKM_RSA_PKCS, CKM_RSA_PKCS_PSS]
-      case (.rsa, .wrapping): allowsRawRSA ? [CKM_RSA_PKCS_OAEP, CKM_RSA_X_509] : [CKM_RSA_PKCS_OAEP]
+      switch type {
+      case .aes: [CKM_AES_KEY_WRAP]
+      case .ec: [CKM_ECDSA]
+      case .rsa:
+        (role.wraps ? [CKM_RSA_PKCS_OAEP] : []) + (role.wraps && allowsRawRSA ? [CKM_RSA_X_509] : [])
+          + (role.signs ? [CKM_RSA_PKCS, CKM_RSA_PKCS_PSS] : [])
       }
     }
 
@@ -75,12 +76,12 @@ enum KeyTemplates {
   ///
   /// It is not private: whoever reaches the token may encrypt.
   static func publicKey(_ purpose: Purpose) -> Template {
-    let wraps = purpose.role == .wrapping
+    let (wraps, signs) = (purpose.role.wraps, purpose.role.signs)
     return purpose.common
       + Template([
         (CKA_CLASS, .number(CKO_PUBLIC_KEY)), (CKA_KEY_TYPE, .number(keyType(purpose.type))),
         (CKA_PRIVATE, .flag(false)), (CKA_ENCRYPT, .flag(wraps)), (CKA_WRAP, .flag(wraps)),
-        (CKA_VERIFY, .flag(!wraps)), (CKA_VERIFY_RECOVER, .flag(false)), (CKA_DERIVE, .flag(false)),
+        (CKA_VERIFY, .flag(signs)), (CKA_VERIFY_RECOVER, .flag(false)), (CKA_DERIVE, .flag(false)),
         (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)), unmodifiable,
       ])
   }
@@ -97,12 +98,12 @@ enum KeyTemplates {
 
   /// The private half of a pair.
   static func privateKey(_ purpose: Purpose) -> Template {
-    let wraps = purpose.role == .wrapping
+    let (wraps, signs) = (purpose.role.wraps, purpose.role.signs)
     return purpose.common
       + Template([
         (CKA_CLASS, .number(CKO_PRIVATE_KEY)), (CKA_KEY_TYPE, .number(keyType(purpose.type))),
         (CKA_PRIVATE, .flag(true)), (CKA_SENSITIVE, .flag(true)), (CKA_EXTRACTABLE, .flag(false)),
-        (CKA_DECRYPT, .flag(wraps)), (CKA_UNWRAP, .flag(wraps)), (CKA_SIGN, .flag(!wraps)),
+        (CKA_DECRYPT, .flag(wraps)), (CKA_UNWRAP, .flag(wraps)), (CKA_SIGN, .flag(signs)),
         (CKA_SIGN_RECOVER, .flag(false)), (CKA_DERIVE, .flag(false)),
         (CKA_ALLOWED_MECHANISMS, .numbers(purpose.mechanisms)), unmodifiable,
       ])

@@ -25,14 +25,16 @@ struct Template: Sendable {
   }
 
   /// The attributes, in order.
-  private(set) var entries: [(type: CK_ATTRIBUTE_TYPE, value: Value)]
+  let entries: [(type: CK_ATTRIBUTE_TYPE, value: Value)]
+  private let encoded: Encoded
 
-  init(_ entries: [(CK_ATTRIBUTE_TYPE, Value)]) { self.entries = entries.map { (type: $0.0, value: $0.1) } }
+  init(_ entries: [(CK_ATTRIBUTE_TYPE, Value)]) {
+    self.entries = entries.map { (type: $0.0, value: $0.1) }
+    encoded = Encoded(self.entries)
+  }
 
   static func + (left: Self, right: Self) -> Self {
-    var result = left
-    result.entries += right.entries
-    return result
+    Template((left.entries + right.entries).map { ($0.type, $0.value) })
   }
 
   /// The same attributes with some values exchanged.
@@ -45,6 +47,26 @@ struct Template: Sendable {
     value: UnsafeRawBufferPointer? = nil,
     _ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, CK_ULONG) throws(Failure) -> Result
   ) throws(Failure) -> Result {
+    let count = entries.count
+    guard let value = unsafe value else { return try unsafe body(encoded.attributes.baseAddress, CK_ULONG(count)) }
+    let attributes = UnsafeMutableBufferPointer<CK_ATTRIBUTE>.allocate(capacity: count + 1)
+    defer { unsafe attributes.deallocate() }
+    _ = unsafe attributes.initialize(from: encoded.attributes)
+    let start = unsafe UnsafeMutableRawPointer(mutating: value.baseAddress)
+    unsafe attributes.initializeElement(
+      at: count, to: CK_ATTRIBUTE(type: CKA_VALUE, pValue: start, ulValueLen: CK_ULONG(value.count)))
+    return try unsafe body(attributes.baseAddress, CK_ULONG(count + 1))
+  }
+}
+
+/// Attributes laid out for C once, since some templates go with every wrap and unwrap.
+@safe
+private final class Encoded: @unchecked Sendable {
+  // Unchecked: written at init only; modules read templates, though PKCS#11 has no `const`.
+  let attributes: UnsafeMutableBufferPointer<CK_ATTRIBUTE>
+  private let values: UnsafeMutableRawBufferPointer
+
+  init(_ entries: [(type: CK_ATTRIBUTE_TYPE, value: Template.Value)]) {
     // Every value begins at a multiple of 8, as CK_ULONG asks.
     var memory: [UInt8] = []
     var places: [(offset: Int, count: Int)] = []
@@ -54,22 +76,19 @@ struct Template: Sendable {
       memory += encoded
       memory += [UInt8](repeating: 0, count: (8 - memory.count % 8) % 8)
     }
-    // The arrays' own lending functions don't carry a typed error.
-    let values = UnsafeMutableRawBufferPointer.allocate(byteCount: memory.count, alignment: 8)
-    defer { unsafe values.deallocate() }
+    unsafe values = .allocate(byteCount: max(8, memory.count), alignment: 8)
     unsafe values.copyBytes(from: memory)
-    let attributes = UnsafeMutableBufferPointer<CK_ATTRIBUTE>.allocate(capacity: entries.count + 1)
-    defer { unsafe attributes.deallocate() }
+    unsafe attributes = .allocate(capacity: entries.count)
     for (index, (entry, place)) in zip(entries, places).enumerated() {
       let start = unsafe values.baseAddress?.advanced(by: place.offset)
       unsafe attributes.initializeElement(
         at: index, to: CK_ATTRIBUTE(type: entry.type, pValue: start, ulValueLen: CK_ULONG(place.count)))
     }
-    guard let value = unsafe value else { return try unsafe body(attributes.baseAddress, CK_ULONG(entries.count)) }
-    let start = unsafe UnsafeMutableRawPointer(mutating: value.baseAddress)
-    unsafe attributes.initializeElement(
-      at: entries.count, to: CK_ATTRIBUTE(type: CKA_VALUE, pValue: start, ulValueLen: CK_ULONG(value.count)))
-    return try unsafe body(attributes.baseAddress, CK_ULONG(entries.count + 1))
+  }
+
+  deinit {
+    unsafe attributes.deallocate()
+    unsafe values.deallocate()
   }
 }
 

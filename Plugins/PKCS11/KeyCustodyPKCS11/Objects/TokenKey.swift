@@ -14,15 +14,29 @@ struct TokenKey: Sendable {
   let description: KeyDescription
   /// What the key may be used with; `nil` when the token does not tell.
   let mechanisms: [CK_MECHANISM_TYPE]?
+  /// Whether every attribute that was asked for was there.
+  let isWhole: Bool
 }
 
 /// The handles that carry one key version's name.
-struct KeyHandles {
+struct KeyHandles: Sendable {
   var privates: [CK_OBJECT_HANDLE] = []
   var publics: [CK_OBJECT_HANDLE] = []
   var secrets: [CK_OBJECT_HANDLE] = []
 
   var isEmpty: Bool { privates.isEmpty && publics.isEmpty && secrets.isEmpty }
+  /// Adds a key object; others don't count.
+  mutating func add(_ handle: CK_OBJECT_HANDLE, _ kind: CK_ULONG) {
+    switch kind {
+    case CKO_PRIVATE_KEY: privates.append(handle)
+    case CKO_PUBLIC_KEY: publics.append(handle)
+    case CKO_SECRET_KEY: secrets.append(handle)
+    default: break
+    }
+  }
+
+  func lacks(_ handle: CK_OBJECT_HANDLE) -> Bool { !(privates + publics + secrets).contains(handle) }
+
   /// Whether only a public half is left, of a key whose destruction or making was cut off.
   var isLeftover: Bool { privates.isEmpty && secrets.isEmpty && !publics.isEmpty }
   /// Whether two objects share a class, or a pair and a secret key share the name.
@@ -32,21 +46,57 @@ struct KeyHandles {
 }
 
 extension CryptokiSession {
-  /// The key objects of a name.
+  /// The key objects of a name, searched for.
   ///
   /// Certificates and data of the same CKA_ID don't count.
   func handles(of version: KeyVersionID) throws(PKCS11Failure) -> KeyHandles {
     let template = Template([(CKA_TOKEN, .flag(true)), (CKA_ID, .bytes(version.bytes))])
     var result = KeyHandles()
     for handle in try find(template, limit: 64) {
-      switch CK_ULONG(octets: try read([CKA_CLASS], of: handle)[CKA_CLASS]) {
-      case CKO_PRIVATE_KEY: result.privates.append(handle)
-      case CKO_PUBLIC_KEY: result.publics.append(handle)
-      case CKO_SECRET_KEY: result.secrets.append(handle)
-      default: break
+      // Every object has a class (PKCS #11 v3.1, 4.2): without one it went away since it was found.
+      guard let kind = CK_ULONG(octets: try read([CKA_CLASS], of: handle)[CKA_CLASS]) else {
+        throw .code(CKR_OBJECT_HANDLE_INVALID, "C_GetAttributeValue")
       }
+      result.add(handle, kind)
     }
     return result
+  }
+
+  /// The key objects of a name, from the names read before where they are known.
+  private func knownHandles(of version: KeyVersionID) throws(PKCS11Failure) -> KeyHandles {
+    if let known = token.keys.handles(version, standing) {
+      // Objects come and go under other processes' hands; the name is compared before anything is believed.
+      let all = known.privates + known.secrets + known.publics
+      var isSame = true
+      for handle in all where isSame {
+        let found = try? read([CKA_ID], of: handle)
+        isSame = found?[CKA_ID] == version.bytes
+      }
+      // A public half alone may have been read while its pair was in the making.
+      if isSame, !known.privates.isEmpty || !known.secrets.isEmpty { return known }
+      token.keys.forget(version)
+    }
+    let start = ContinuousClock.now
+    let handles = try handles(of: version)
+    if token.keys.noteSearch(ContinuousClock.now - start, standing) { try readAllNames() }
+    return handles
+  }
+
+  /// Reads the name and class of every key object, in at most two seconds: where a device takes longer, searching it is
+  /// quicker.
+  private func readAllNames() throws(PKCS11Failure) {
+    let start = ContinuousClock.now
+    var names: [KeyVersionID: KeyHandles] = [:]
+    for kind in [CKO_PRIVATE_KEY, CKO_SECRET_KEY, CKO_PUBLIC_KEY] {
+      for handle in try find(Template([(CKA_CLASS, .number(kind)), (CKA_TOKEN, .flag(true))]), limit: .max) {
+        guard ContinuousClock.now - start < .seconds(2) else { return }
+        guard let id = try read([CKA_ID], of: handle)[CKA_ID], let name = try? KeyVersionID(id.hexadecimal) else {
+          continue
+        }
+        names[name, default: KeyHandles()].add(handle, kind)
+      }
+    }
+    token.keys.keep(names, standing)
   }
 
   /// Works with a key.
@@ -55,10 +105,21 @@ extension CryptokiSession {
   func withKey<Result: ~Copyable>(
     _ version: KeyVersionID, _ work: (TokenKey) throws(PKCS11Failure) -> Result
   ) throws(PKCS11Failure) -> Result {
-    guard let kept = keys[version] else { return try work(try lookUp(version)) }
-    do { return try work(kept) } catch {
+    guard let kept = token.keys.key(version, standing) else { return try work(try lookUp(version)) }
+    do {
+      // Whoever initialised an adopted module may have started it anew unseen: then the handle is another key's.
+      if token.module.isAdopted { try requireName(version, of: kept) }
+      return try work(kept)
+    } catch {
       guard error.meansHandleIsGone else { throw error }
       return try work(try lookUp(version))
+    }
+  }
+
+  /// Checks that a kept handle still is the key of that name.
+  func requireName(_ version: KeyVersionID, of key: TokenKey) throws(PKCS11Failure) {
+    guard try read([CKA_ID], of: key.handle)[CKA_ID] == version.bytes else {
+      throw .code(CKR_OBJECT_HANDLE_INVALID, "C_GetAttributeValue")
     }
   }
 
@@ -66,27 +127,50 @@ extension CryptokiSession {
   ///
   /// - Throws: `notFound` only when the token answers and the session is logged in.
   func lookUp(_ version: KeyVersionID) throws(PKCS11Failure) -> TokenKey {
-    keys[version] = nil
-    let handles = try handles(of: version)
-    if handles.isEmpty || handles.isLeftover {
-      try confirmPresence()
-      throw .custody(Self.unknown(version))
-    }
+    let handles = try knownHandles(of: version)
+    if handles.isEmpty || handles.isLeftover { throw try absence(of: version) }
     guard !handles.isAmbiguous else { throw .custody(Self.ambiguous(version)) }
-    let key: TokenKey
-    if let secret = handles.secrets.first {
-      key = try describeSecret(secret, version)
-    } else if let privateKey = handles.privates.first {
-      key = try describePair(privateKey, handles.publics.first, version)
-    } else {
-      throw .custody(Self.unknown(version))
+    let key = try describe(handles, version)
+    // What is noted here decides which key this is from now on; one flipped bit must not.
+    if !token.fingerprints.agree(key.description.fingerprint, version) {
+      guard try describe(handles, version).description.fingerprint == key.description.fingerprint else {
+        throw .code(CKR_DEVICE_ERROR, "C_GetAttributeValue (checked)")
+      }
     }
     try onHost { () throws(KeyCustodyError) in
-      try token.fingerprints.check(key.description.fingerprint, of: version)
+      try token.fingerprints.check(key.description.fingerprint, of: version, epoch: standing.epoch)
     }
-    if keys.count >= 10_000 { keys = [:] }
-    keys[version] = key
+    token.keys.keep(key, version, standing)
     return key
+  }
+
+  /// Reads what a key is.
+  ///
+  /// Of a token that is going away some attributes may be missing; only where it is surely there is that so.
+  private func describe(_ handles: KeyHandles, _ version: KeyVersionID) throws(PKCS11Failure) -> TokenKey {
+    do throws(PKCS11Failure) {
+      let key = try read(handles, version)
+      if key.isWhole { return key }
+    } catch {
+      guard case .custody(let refusal) = error, refusal.reason == Self.foreignKey else { throw error }
+    }
+    return try surely { () throws(PKCS11Failure) in try read(try self.handles(of: version), version) }
+  }
+
+  private func read(_ handles: KeyHandles, _ version: KeyVersionID) throws(PKCS11Failure) -> TokenKey {
+    if let secret = handles.secrets.first { return try describeSecret(secret, version) }
+    guard let privateKey = handles.privates.first else { throw .custody(Self.unknown(version)) }
+    return try describePair(privateKey, handles.publics.first, version)
+  }
+
+  /// What is said of a key that is not found: that there is none, where the token shows its other objects, and where the
+  /// module was started anew since the key was last there.
+  func absence(of version: KeyVersionID) throws(PKCS11Failure) -> PKCS11Failure {
+    let handles = try surely { () throws(PKCS11Failure) in try self.handles(of: version) }
+    // The search before this one was blind.
+    guard handles.isEmpty || handles.isLeftover else { return .code(CKR_OBJECT_HANDLE_INVALID, "C_FindObjects") }
+    let wasThere = token.fingerprints.wasFound(version, in: standing.epoch) && !token.module.isAdopted
+    return wasThere ? .lostKey(version) : .custody(Self.unknown(version))
   }
 
   static func unknown(_ version: KeyVersionID) -> KeyCustodyError {
@@ -110,8 +194,8 @@ extension CryptokiSession {
   private func describeSecret(
     _ handle: CK_OBJECT_HANDLE, _ version: KeyVersionID
   ) throws(PKCS11Failure) -> TokenKey {
-    let values = KeyAttributes(
-      try read(Self.described + [CKA_VALUE_LEN, CKA_WRAP, CKA_UNWRAP, CKA_DECRYPT], of: handle))
+    let types = Self.described + [CKA_VALUE_LEN, CKA_WRAP, CKA_UNWRAP, CKA_DECRYPT]
+    let values = KeyAttributes(try read(types, of: handle))
     let length = values.number(CKA_VALUE_LEN) ?? 0
     guard values.number(CKA_KEY_TYPE) == CKK_AES, length == 32 || length == 0 else {
       throw .custody(Self.foreign(version, "it is not an AES-256 key"))
@@ -125,7 +209,7 @@ extension CryptokiSession {
       description: values.description(
         version, .aes(bits: 256), .wrapping, publicKey: nil, fingerprint: check,
         remarks: length == 0 ? ["The token does not tell the key's length."] : []),
-      mechanisms: values.mechanisms)
+      mechanisms: values.mechanisms, isWhole: values.values.count == types.count)
   }
 
   /// What tells an AES key from others: SHA-256 of a fixed value wrapped under it.
@@ -146,33 +230,41 @@ extension CryptokiSession {
   private func describePair(
     _ handle: CK_OBJECT_HANDLE, _ publicHandle: CK_OBJECT_HANDLE?, _ version: KeyVersionID
   ) throws(PKCS11Failure) -> TokenKey {
-    let types = [CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_DECRYPT, CKA_UNWRAP, CKA_SIGN]
-    let values = KeyAttributes(try read(Self.described + types, of: handle))
+    let common = Self.described + [CKA_DECRYPT, CKA_UNWRAP, CKA_SIGN]
+    let values = KeyAttributes(try read(common + [CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS], of: handle))
     let half = try publicHandle.map { (half) throws(PKCS11Failure) in
       try read([CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT], of: half)
     }
     guard let spki = PublicKeyAttributes.subjectPublicKeyInfo(privateKey: values.values, publicKey: half) else {
       throw .custody(Self.foreign(version, "its public half is missing, or of a type that is not offered"))
     }
-    let wraps = values.flag(CKA_UNWRAP) || values.flag(CKA_DECRYPT)
-    guard wraps != values.flag(CKA_SIGN) else {
-      throw .custody(Self.foreign(version, "its usages are those of several roles, or of none"))
+    let role: KeyRole
+    switch (values.flag(CKA_UNWRAP) || values.flag(CKA_DECRYPT), values.flag(CKA_SIGN)) {
+    case (true, false): role = .wrapping
+    case (false, true): role = .signing
+    case (true, true): role = .general
+    case (false, false): throw .custody(Self.foreign(version, "it neither unwraps nor signs"))
     }
     return try onHost { () throws(KeyCustodyError) in
       let publicKey = try PublicKey(spki: spki)
+      guard publicKey.type.roles.contains(role) else {
+        throw Self.foreign(version, "its usages are not those of a key of type \(publicKey.type)")
+      }
       return TokenKey(
         handle: handle, publicHandle: publicHandle, publicKey: publicKey,
         description: values.description(
-          version, publicKey.type, wraps ? .wrapping : .signing, publicKey: spki,
+          version, publicKey.type, role, publicKey: spki,
           fingerprint: try Hashing.sha256(spki),
           remarks: publicHandle == nil ? ["The public half is missing on the token."] : []),
-        mechanisms: values.mechanisms)
+        mechanisms: values.mechanisms, isWhole: publicHandle != nil && common.allSatisfy { values.values[$0] != nil })
     }
   }
 
+  private static let foreignKey = KeyCustodyError.Reason("foreign-key")
+
   private static func foreign(_ version: KeyVersionID, _ why: String) -> KeyCustodyError {
     KeyCustodyError(
-      .unsupported, .init("foreign-key"), "The token's key \(version) can't be used here: \(why).",
+      .unsupported, foreignKey, "The token's key \(version) can't be used here: \(why).",
       remedy: "Use a key that this service made or imported.")
   }
 }

@@ -9,6 +9,7 @@ import KeyCustody
 /// A file that one holder at a time has locked (flock): let go at the latest when the process ends.
 final class LockFile: Sendable {
   private let descriptor: Int32
+  private let process = ForkCounter.current
 
   /// Locks a file, making it where it is missing.
   ///
@@ -24,14 +25,23 @@ final class LockFile: Sendable {
         diagnostic: "open errno \(errno)")
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      // What was opened is closed by `deinit`, which runs for whatever was initialized.
       let code = errno
-      Glibc.close(descriptor)
       throw KeyCustodyError(
         .busy, .init("store-in-use"), "Another user of the policy store holds the lock file '\(path)'.",
-        remedy: "A store on a token serves one process at a time: end the other one.", retryAfter: .seconds(5),
+        remedy:
+          "A store on a token serves one process at a time: wait until the other one is done, then do this again; "
+          + "nothing has to be stopped for it. 'fuser -v \(path)' names it. Where a service keeps the store open all "
+          + "the time, let the service do it.",
+        retryAfter: .seconds(5),
         diagnostic: "flock errno \(code)")
     }
   }
 
-  deinit { Glibc.close(descriptor) }
+  deinit {
+    guard descriptor >= 0 else { return }
+    // A copy of this process that fork made shares the lock, and would hold it on; the copy itself leaves it alone.
+    if process == ForkCounter.current { _ = flock(descriptor, LOCK_UN) }
+    Glibc.close(descriptor)
+  }
 }

@@ -10,20 +10,23 @@ final class PKCS11PolicyStore: PolicyStore {
   static let recordLimit = 1000
 
   let identity: ProviderIdentity
+  /// One process at a time holds the lock file.
+  let isShared = false
   private let table: Mutex<RecordTable>
   private let wakeups = EventBroadcaster<Void>(limit: 1)
   /// What touches the token.
   let writer: StoreWriter
+  /// Whether a change ended with an unknown outcome, so that what is kept here may be old.
+  private let isUnsettled = Mutex(false)
   private let closing = Mutex<Task<Void, Never>?>(nil)
 
   /// Locks the lock file, opens the token and reads all records.
   static func open(
     _ settings: PKCS11Settings, lockFile: String
   ) async throws(KeyCustodyError) -> PKCS11PolicyStore {
-    let writer = try StoreWriter()
+    let writer = try await StoreWriter(settings, lockFile: lockFile)
     do throws(KeyCustodyError) {
-      let (token, table) = try await writer.open(settings, lockFile: lockFile)
-      return PKCS11PolicyStore(token.info.identity, table, writer)
+      return PKCS11PolicyStore(writer.token.info.identity, try await writer.load(), writer)
     } catch {
       await writer.close()
       throw error
@@ -37,7 +40,7 @@ final class PKCS11PolicyStore: PolicyStore {
   }
 
   func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord? {
-    try requireOpen()
+    try await settle()
     return table.withLock { $0[key] }
   }
 
@@ -60,25 +63,64 @@ final class PKCS11PolicyStore: PolicyStore {
   private func change(
     _ key: RecordKey, _ expected: StoreRevision?, _ value: [UInt8]?
   ) async throws(KeyCustodyError) -> StoreOutcome {
-    try await writer.run { (writer) throws(KeyCustodyError) in
-      if let fresh = try writer.reloadIfUncertain() { self.take(fresh) }
-      let (plan, count) = self.table.withLock { ($0.plan(key, expecting: expected), $0.count) }
+    let attempt = Attempt()
+    do {
+      return try await change(key, expected, value, attempt)
+    } catch {
+      guard attempt.revision != nil else { throw error }
+      isUnsettled.withLock { $0 = true }
+      guard error.retryClass == .later, error.reason != .closed else { throw error }
+      throw KeyCustodyError(
+        .timeout, error.reason, "\(error.message) Whether the change was made is unknown.",
+        remedy: "Read the record before trying again. \(error.remedy)", retryAfter: error.retryAfter,
+        diagnostic: error.diagnostic)
+    }
+  }
+
+  private func change(
+    _ key: RecordKey, _ expected: StoreRevision?, _ value: [UInt8]?, _ attempt: Attempt
+  ) async throws(KeyCustodyError) -> StoreOutcome {
+    try await writer.change { [self] (fresh) throws(KeyCustodyError) in
+      if let fresh {
+        take(fresh)
+        isUnsettled.withLock { $0 = false }
+      }
+      // A call failed on the way, and the token may have done it all the same.
+      if let revision = attempt.revision, isDone(key, revision, value) { return .nothing(.stored(revision)) }
+      let (plan, count) = table.withLock { ($0.plan(key, expecting: expected), $0.count) }
       guard case .proceed(let revision) = plan else {
-        if case .conflict(let record) = plan { return .conflict(record) }
-        return .conflict(nil)
+        if case .conflict(let record) = plan { return .nothing(.conflict(record)) }
+        return .nothing(.conflict(nil))
       }
-      guard let value else {
-        try writer.remove(key, at: revision)
-        self.table.withLock { $0.remove(key, at: revision) }
-        self.wakeups.send(())
-        return .stored(revision)
-      }
+      attempt.revision = revision
+      guard let value else { return .remove(key, revision) }
       guard expected != nil || count < Self.recordLimit else { throw Self.full }
-      let record = PolicyRecord(key: key, revision: revision, value: value)
-      try writer.write(record)
-      self.table.withLock { $0.put(record) }
-      self.wakeups.send(())
-      return .stored(revision)
+      return .write(PolicyRecord(key: key, revision: revision, value: value))
+    } done: { [self] plan in
+      table.withLock { table in
+        switch plan {
+        case .write(let record): table.put(record)
+        case .remove(let key, let revision): table.remove(key, at: revision)
+        case .nothing: break
+        }
+      }
+      wakeups.send(())
+    }
+  }
+
+  /// Whether the token holds what an earlier run was about to write, or not what it was about to remove.
+  private func isDone(_ key: RecordKey, _ revision: StoreRevision, _ value: [UInt8]?) -> Bool {
+    let found = table.withLock { $0[key] }
+    guard let value else { return found == nil }
+    return found?.revision == revision && found?.value == value
+  }
+
+  /// What the runs of one change tell each other.
+  private final class Attempt: Sendable {
+    private let begun = Mutex<StoreRevision?>(nil)
+    var revision: StoreRevision? {
+      get { begun.withLock { $0 } }
+      set { begun.withLock { $0 = newValue } }
     }
   }
 
@@ -101,12 +143,12 @@ final class PKCS11PolicyStore: PolicyStore {
   func list(
     prefix: String, after key: RecordKey?, limit: Int
   ) async throws(KeyCustodyError) -> [PolicyRecord] {
-    try requireOpen()
+    try await settle()
     return table.withLock { $0.page(prefix: prefix, after: key, limit: min(limit, PolicyStoreLimits.pageSize)) }
   }
 
   func watch(since revision: StoreRevision) async throws(KeyCustodyError) -> AsyncStream<StoreChange> {
-    try requireOpen()
+    try await settle()
     let feed = ChangeFeed(since: revision, wakeups: wakeups.stream()) { [weak self] since in
       self?.table.withLock { ($0.changes(since: since), $0.revision) } ?? ([], since)
     }
@@ -114,7 +156,7 @@ final class PKCS11PolicyStore: PolicyStore {
   }
 
   func currentRevision() async throws(KeyCustodyError) -> StoreRevision {
-    try requireOpen()
+    try await settle()
     return table.withLock { $0.revision }
   }
 
@@ -129,6 +171,16 @@ final class PKCS11PolicyStore: PolicyStore {
       return task
     }
     await task.value
+  }
+
+  /// Reads the records again where a change ended with an unknown outcome.
+  private func settle() async throws(KeyCustodyError) {
+    try requireOpen()
+    guard isUnsettled.withLock({ $0 }) else { return }
+    try await writer.reload { [self] fresh in
+      take(fresh)
+      isUnsettled.withLock { $0 = false }
+    }
   }
 
   private func requireOpen() throws(KeyCustodyError) {

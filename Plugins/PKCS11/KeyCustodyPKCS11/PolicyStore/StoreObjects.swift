@@ -23,7 +23,14 @@ extension CryptokiSession {
   ///
   /// - Throws: `integrityFailure` (`damaged`) for a record of which no intact object is left.
   func loadRecords() throws(PKCS11Failure) -> (objects: StoreObjects, table: RecordTable) {
-    try confirmPresence()
+    let (read, superseded) = try surely { () throws(PKCS11Failure) in try readRecords() }
+    for handle in superseded { try destroy(handle) }
+    return read
+  }
+
+  private func readRecords() throws(PKCS11Failure) -> (
+    read: (objects: StoreObjects, table: RecordTable), superseded: [CK_OBJECT_HANDLE]
+  ) {
     var objects = StoreObjects()
     var found: [RecordKey: (record: PolicyRecord, handle: CK_OBJECT_HANDLE)] = [:]
     var damaged: [String: [CK_OBJECT_HANDLE]] = [:]
@@ -45,11 +52,10 @@ extension CryptokiSession {
       guard let key = try? RecordKey(label), found[key] != nil else { throw .custody(Self.damaged(label)) }
       superseded += handles
     }
-    try loadCounter(&objects)
-    for handle in superseded { try destroy(handle) }
+    superseded += try loadCounter(&objects)
     objects.records = found.mapValues { [$0.handle] }
     let table = RecordTable(found.values.map(\.record), revision: StoreRevision(objects.reserved))
-    return (objects, table)
+    return ((objects, table), superseded)
   }
 
   private func record(_ handle: CK_OBJECT_HANDLE, _ label: String) throws(PKCS11Failure) -> PolicyRecord? {
@@ -60,7 +66,8 @@ extension CryptokiSession {
     return PolicyRecord(key: key, revision: decoded.revision, value: decoded.value)
   }
 
-  private func loadCounter(_ objects: inout StoreObjects) throws(PKCS11Failure) {
+  /// - Returns: counters of before.
+  private func loadCounter(_ objects: inout StoreObjects) throws(PKCS11Failure) -> [CK_OBJECT_HANDLE] {
     var newest: (reserved: UInt64, handle: CK_OBJECT_HANDLE)?
     var others: [CK_OBJECT_HANDLE] = []
     for handle in try find(StoredRecord.search(StoredRecord.counterApplication), limit: .max) {
@@ -75,11 +82,11 @@ extension CryptokiSession {
     }
     guard let newest else {
       guard others.isEmpty else { throw .custody(Self.damaged("the revision counter")) }
-      return
+      return []
     }
-    for handle in others { try destroy(handle) }
     objects.counters = [newest.handle]
     objects.reserved = newest.reserved
+    return others
   }
 
   static func damaged(_ what: String) -> KeyCustodyError {
@@ -106,8 +113,12 @@ extension CryptokiSession {
     try reserve(revision, &objects)
     objects.isUncertain = true
     for handle in objects.records[key] ?? [] where !removed(handle) {
-      try confirmPresence()
       throw .code(CKR_FUNCTION_FAILED, "C_DestroyObject")
+    }
+    // A handle is as good as gone while nobody is logged in.
+    let search = StoredRecord.search(StoredRecord.application, label: key.description)
+    guard try surely({ () throws(PKCS11Failure) in try find(search, limit: 1) }).isEmpty else {
+      throw .code(CKR_OBJECT_HANDLE_INVALID, "C_DestroyObject")
     }
     objects.isUncertain = false
     objects.records[key] = nil

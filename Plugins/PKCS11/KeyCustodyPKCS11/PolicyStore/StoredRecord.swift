@@ -36,6 +36,8 @@ enum StoredRecord {
     let body = Array(stored.dropLast(32))
     guard constantTimeEqual(try Hashing.sha256(body), Array(stored.suffix(32))) else { return nil }
     let revision = number(body[5..<13])
+    // No store counts so far; what follows from a planted one must not overflow.
+    guard revision < 1 << 62 else { return nil }
     let nameLength = Int(number(body[13..<15]))
     let valueLength = Int(number(body[15..<19]))
     guard body.count == headLength + nameLength + valueLength else { return nil }

@@ -37,64 +37,68 @@ struct CapabilityProbe {
     self.id = id
   }
 
-  /// Runs one trial; a refusal of the token becomes a finding, a lost session ends the probing.
+  /// Runs one trial; a refusal of the token becomes a finding, a token that went away ends the probing.
+  ///
+  /// A device that stumbles is asked three times, so that one fault at opening takes no ability away.
   private func attempt(
     _ trial: () throws(PKCS11Failure) -> Bool
   ) throws(PKCS11Failure) -> KeyProviderCapabilities.Evidence {
-    do {
-      return try trial() ? .probed : .absent(why: "the token's answer was wrong")
-    } catch {
-      if error.meansSessionIsGone || error.code == CKR_CRYPTOKI_NOT_INITIALIZED { throw error }
-      if error.code == CKR_USER_NOT_LOGGED_IN { throw error }
-      let cause = error.translated
-      return .absent(why: "the token refused: \(cause.diagnostic ?? cause.message)")
+    var finding = KeyProviderCapabilities.Evidence.absent(why: "not tried")
+    for _ in 0..<3 {
+      do {
+        if try trial() { return .probed }
+        finding = .absent(why: "the token's answer was wrong")
+      } catch {
+        if error.meansSessionIsGone || error.meansTokenIsGone { throw error }
+        let cause = error.translated
+        finding = .absent(why: "the token refused: \(cause.diagnostic ?? cause.message)")
+        guard error.meansDeviceFailed || error.meansHandleIsGone else { return finding }
+      }
     }
+    // Refusals in the words of a broken device are a finding only of a token that works.
+    try session.confirmPresence()
+    _ = try session.random(1)
+    return finding
   }
 
   private mutating func probeRSA() throws(PKCS11Failure) {
     let all = KeyType.offered.filter { if case .rsa = $0 { true } else { false } }
     var pair: [CK_OBJECT_HANDLE] = []
+    var publicKey: PublicKey?
     let made = try attempt { () throws(PKCS11Failure) in
+      for object in pair { session.discard(object) }
       // One pair for everything: making it is what takes time.
-      let purpose = KeyTemplates.Purpose(probing: .rsa(bits: 2048), .wrapping, id: id)
-      let mechanisms = Template.Value.numbers([CKM_RSA_PKCS_OAEP, CKM_RSA_X_509, CKM_RSA_PKCS, CKM_RSA_PKCS_PSS])
-      let made = try session.generatePair(
-        .bare(CKM_RSA_PKCS_KEY_PAIR_GEN),
-        publicKey: KeyTemplates.publicKey(purpose).setting([CKA_ALLOWED_MECHANISMS: mechanisms])
-          + KeyTemplates.parameters(of: purpose.type),
-        privateKey: KeyTemplates.privateKey(purpose).setting([
-          CKA_SIGN: .flag(true), CKA_ALLOWED_MECHANISMS: mechanisms,
-        ]))
-      pair = [made.privateKey, made.publicKey]
-      return true
+      pair = try session.generate(KeyTemplates.Purpose(probing: .rsa(bits: 2048), .general, id: id))
+      publicKey = try self.publicKey(pair)
+      return publicKey != nil
     }
-    defer { for object in pair { try? session.destroy(object) } }
-    let largest = try session.cryptoki.largestKey(CKM_RSA_PKCS_KEY_PAIR_GEN, on: session.token.slot) ?? 0
+    defer { for object in pair { session.discard(object) } }
+    let largest = try session.cryptoki.largestKey(CKM_RSA_PKCS_KEY_PAIR_GEN, on: session.standing.slot) ?? 0
     for type in all {
       guard case .rsa(let bits) = type else { continue }
       let isNamed = bits <= 2048 || largest >= bits
       result.findings[.generate(type)] =
         !made.isOffered || bits == 2048 ? made : isNamed ? .declared : .absent(why: "RSA only up to \(largest) bits")
     }
-    guard made.isOffered, let privateKey = pair.first, let publicKey = try? publicKey(pair) else {
+    guard made.isOffered, let privateKey = pair.first, let publicKey else {
       for algorithm in [WrapAlgorithm.rsaOAEP, .rsaOAEP256] { note(algorithm, .absent(why: made.detail), nil) }
-      for algorithm in [SignatureAlgorithm.rs256, .ps256] {
+      for algorithm in SignatureAlgorithm.fitting(.rsa(bits: 2048)) {
         result.findings[.sign(algorithm)] = .absent(why: made.detail)
       }
       return
     }
     try probeOAEP(privateKey, publicKey)
-    for algorithm in [SignatureAlgorithm.rs256, .ps256] {
+    for algorithm in SignatureAlgorithm.fitting(.rsa(bits: 2048)) {
       result.findings[.sign(algorithm)] = try signs(privateKey, publicKey, algorithm)
     }
   }
 
-  private func publicKey(_ pair: [CK_OBJECT_HANDLE]) throws -> PublicKey? {
+  private func publicKey(_ pair: [CK_OBJECT_HANDLE]) throws(PKCS11Failure) -> PublicKey? {
     guard pair.count == 2 else { return nil }
     let types: [CK_ATTRIBUTE_TYPE] = [CKA_KEY_TYPE, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT]
     let values = try session.read(types, of: pair[1])
-    return try PublicKeyAttributes.subjectPublicKeyInfo(privateKey: values, publicKey: values).map {
-      (spki) throws(KeyCustodyError) in try PublicKey(spki: spki)
+    return PublicKeyAttributes.subjectPublicKeyInfo(privateKey: values, publicKey: values).flatMap {
+      try? PublicKey(spki: $0)
     }
   }
 
@@ -155,14 +159,17 @@ struct CapabilityProbe {
   private mutating func probeEC(_ curve: EllipticCurve) throws(PKCS11Failure) {
     let type = KeyType.ec(curve)
     var pair: [CK_OBJECT_HANDLE] = []
+    var publicKey: PublicKey?
     let made = try attempt { () throws(PKCS11Failure) in
+      for object in pair { session.discard(object) }
       pair = try session.generate(KeyTemplates.Purpose(probing: type, .signing, id: id))
-      return true
+      publicKey = try self.publicKey(pair)
+      return publicKey != nil
     }
-    defer { for object in pair { try? session.destroy(object) } }
+    defer { for object in pair { session.discard(object) } }
     result.findings[.generate(type)] = made
     for algorithm in SignatureAlgorithm.fitting(type) {
-      guard made.isOffered, let privateKey = pair.first, let publicKey = try? publicKey(pair) else {
+      guard made.isOffered, let privateKey = pair.first, let publicKey else {
         result.findings[.sign(algorithm)] = .absent(why: made.detail)
         continue
       }
@@ -177,7 +184,7 @@ struct CapabilityProbe {
       key = try session.generate(KeyTemplates.Purpose(probing: type, .wrapping, id: id))
       return true
     }
-    defer { for object in key { try? session.destroy(object) } }
+    defer { for object in key { session.discard(object) } }
     result.findings[.generate(type)] = made
     guard let handle = key.first else { return note(.aes256KW, .absent(why: made.detail), nil) }
     let wraps = try attempt { () throws(PKCS11Failure) in
@@ -185,6 +192,8 @@ struct CapabilityProbe {
       return try isKnown(session.unwrapSecret(wrapped, with: handle))
     }
     note(.aes256KW, wraps, .aesKeyWrap)
+    // Without it a key could not even be told from others.
+    if !wraps.isOffered { result.findings[.generate(type)] = .absent(why: wraps.detail) }
   }
 
   // MARK: Import
@@ -209,7 +218,7 @@ struct CapabilityProbe {
       let key = try onHost { () throws(KeyCustodyError) in try ProbeKeys.shared.key(type) }
       let role: KeyRole = if case .ec = type { .signing } else { .wrapping }
       let objects = try session.importKey(key, KeyTemplates.Purpose(probing: type, role, id: id))
-      defer { for object in objects { try? session.destroy(object) } }
+      defer { for object in objects { session.discard(object) } }
       switch type {
       case .aes:
         let known = SecretBytes(copying: CryptokiSession.checkBytes)
@@ -220,7 +229,7 @@ struct CapabilityProbe {
         let wrapped = try onHost { () throws(KeyCustodyError) in try key.wrap(known, .rsaOAEP) }
         return isKnown(try session.decrypt(.oaep(.rsaOAEP), key: objects[0], wrapped))
       case .ec:
-        guard let publicKey = try? publicKey(objects), let algorithm = SignatureAlgorithm.fitting(type).first else {
+        guard let publicKey = try publicKey(objects), let algorithm = SignatureAlgorithm.fitting(type).first else {
           return false
         }
         return try signs(objects[0], publicKey, algorithm) == .probed

@@ -9,67 +9,81 @@ final class PKCS11KeyProvider: KeyProvider {
   private let settings: PKCS11Settings
   private let ways: [WrapAlgorithm: UnwrapWay]
   private let use: PKCS11TokenUse
-  private let pool: PKCS11SessionPool
-  /// Where opening and closing block.
-  private let worker: BlockingWorker
+  /// What lends sessions.
+  let pool: PKCS11SessionPool
   private let broadcaster = EventBroadcaster<KeyProviderEvent>()
   private let isAvailable = Mutex(true)
+  /// Whether it is unavailable because its calls don't come back: what only an answer disproves.
+  private let isHanging = Mutex(false)
 
   /// Opens the token of some settings and tries what it can do.
   static func open(_ settings: PKCS11Settings) async throws(KeyCustodyError) -> PKCS11KeyProvider {
-    let worker = try BlockingWorker()
-    let use = try await worker.run { () throws(KeyCustodyError) in try PKCS11TokenUse(settings) }
+    let use = try await PKCS11TokenUse.open(settings)
+    let time = settings.environment.time
+    let pool = PKCS11SessionPool(use.token, count: settings.sessions, patience: settings.timeout, time: time)
     do throws(KeyCustodyError) {
-      let pool = try await PKCS11SessionPool(use.token, count: settings.sessions, time: settings.environment.time)
-      do throws(KeyCustodyError) {
-        let emulated = settings.emulated
-        let probed = try await pool.run(deadline: nil, isRepeatable: true) { (session) throws(PKCS11Failure) in
-          try CapabilityProbe.run(session, emulated: emulated)
-        }
-        return PKCS11KeyProvider(settings, worker, use, pool, probed)
-      } catch {
-        await pool.close {}
-        throw error
+      let emulated = settings.emulated
+      let probed = try await pool.run(deadline: nil, patience: settings.longTimeout) {
+        (session) throws(PKCS11Failure) in try CapabilityProbe.run(session, emulated: emulated)
       }
+      return PKCS11KeyProvider(settings, use, pool, probed)
     } catch {
-      await worker.run { use.end() }
+      await pool.close { await use.end() }
       throw error
     }
   }
 
   private init(
-    _ settings: PKCS11Settings, _ worker: BlockingWorker, _ use: PKCS11TokenUse, _ pool: PKCS11SessionPool,
-    _ probed: CapabilityProbe.Result
+    _ settings: PKCS11Settings, _ use: PKCS11TokenUse, _ pool: PKCS11SessionPool, _ probed: CapabilityProbe.Result
   ) {
     self.settings = settings
-    self.worker = worker
     self.use = use
     self.pool = pool
     identity = use.token.info.identity
     capabilities = KeyProviderCapabilities(probed.findings)
     ways = probed.ways
+    use.listen { [weak self] event in
+      switch event {
+      case .available: self?.note(isAvailable: true)
+      case .unavailable(let reason): self?.note(isAvailable: false, reason)
+      case .keyGone: break
+      }
+    }
   }
 
   /// The token, for tests of its attributes.
   var token: PKCS11Token { use.token }
 
-  /// Runs work on a session, and tells listeners when the token goes out of reach or comes back.
-  func perform<Result: ~Copyable>(
-    _ context: CallContext, isRepeatable: Bool = true,
-    _ work: @Sendable (CryptokiSession) throws(PKCS11Failure) -> sending Result
-  ) async throws(KeyCustodyError) -> sending Result {
+  /// Runs work on a session.
+  ///
+  /// Work is run again where one of its calls failed for the token's fault, so it must bear that.
+  ///
+  /// `isLong` work, without a deadline of its own, is given twelve times the usual time.
+  func perform<Result: ~Copyable & Sendable>(
+    _ context: CallContext, isLong: Bool = false,
+    _ work: @escaping @Sendable (CryptokiSession) throws(PKCS11Failure) -> Result
+  ) async throws(KeyCustodyError) -> Result {
     do {
-      let result = try await pool.run(deadline: context.deadline, isRepeatable: isRepeatable, work)
-      note(isAvailable: true)
+      let result = try await pool.run(
+        deadline: context.deadline, patience: isLong ? settings.longTimeout : settings.timeout, work)
+      noteAnswered()
       return result
     } catch {
-      switch (error.code, error.reason) {
-      case (.unavailable, .closed), (.busy, _), (.timeout, _): break
-      case (.unavailable, _): note(isAvailable: false, error.message)
-      default: note(isAvailable: true)
+      // The token itself tells of everything else.
+      if error.reason == PKCS11SessionPool.hanging {
+        isHanging.withLock { $0 = true }
+        note(isAvailable: false, error.message)
       }
       throw error
     }
+  }
+
+  private func noteAnswered() {
+    let wasHanging = isHanging.withLock { isHanging in
+      defer { isHanging = false }
+      return isHanging
+    }
+    if wasHanging { note(isAvailable: true) }
   }
 
   private func note(isAvailable now: Bool, _ reason: String = "") {
@@ -87,10 +101,8 @@ final class PKCS11KeyProvider: KeyProvider {
   ) async throws(KeyCustodyError) -> KeyDescription {
     try check(request, .generate(request.type))
     let allowsRawRSA = allowsRawRSA
-    return try await token.making.run(request.version) { () async throws(KeyCustodyError) in
-      try await perform(context, isRepeatable: false) { (session) throws(PKCS11Failure) in
-        try session.generate(request, allowsRawRSA: allowsRawRSA)
-      }
+    return try await change(request.version, context, isLong: true) { (session, progress) throws(PKCS11Failure) in
+      try session.generate(request, allowsRawRSA: allowsRawRSA, progress)
     }
   }
 
@@ -100,10 +112,34 @@ final class PKCS11KeyProvider: KeyProvider {
     try check(request, .importing(request.type))
     let allowsRawRSA = allowsRawRSA
     let box = SecretBox(copying: material)
-    return try await token.making.run(request.version) { () async throws(KeyCustodyError) in
-      try await perform(context, isRepeatable: false) { (session) throws(PKCS11Failure) in
-        try session.importKey(box, as: request, allowsRawRSA: allowsRawRSA)
+    return try await change(request.version, context, isLong: true) { (session, progress) throws(PKCS11Failure) in
+      let key = try onHost { () throws(KeyCustodyError) in try SoftwareKey.read(box.bytes, as: request.type) }
+      return try session.importKey(key, as: request, allowsRawRSA: allowsRawRSA, progress)
+    }
+  }
+
+  /// Runs work that makes or destroys a key, alone under its name until it has come back, even from a hang.
+  ///
+  /// - Throws: `timeout` in the place of an error that says "nothing was done" where that is not certain.
+  private func change<Result: Sendable>(
+    _ version: KeyVersionID, _ context: CallContext, isLong: Bool,
+    _ work:
+      @escaping @Sendable (CryptokiSession, CryptokiSession.Progress) throws(PKCS11Failure) -> Result
+  ) async throws(KeyCustodyError) -> Result {
+    let time = settings.environment.time
+    let deadline = context.deadline ?? time.running() + (isLong ? settings.longTimeout : settings.timeout)
+    let ticket = try await token.making.enter(version, deadline: deadline, time)
+    let progress = CryptokiSession.Progress()
+    do {
+      return try await perform(context, isLong: isLong) { (session) throws(PKCS11Failure) in
+        try withExtendedLifetime(ticket) { () throws(PKCS11Failure) in try work(session, progress) }
       }
+    } catch {
+      guard error.retryClass == .later, progress.isBegun else { throw error }
+      throw KeyCustodyError(
+        .timeout, error.reason, "\(error.message) Whether the token made or destroyed the key is unknown.",
+        remedy: "Look (describe) before trying again. \(error.remedy)", retryAfter: error.retryAfter,
+        diagnostic: error.diagnostic)
     }
   }
 
@@ -111,6 +147,7 @@ final class PKCS11KeyProvider: KeyProvider {
     _ request: GenerateKeyRequest, _ ability: KeyProviderCapabilities.Ability
   ) throws(KeyCustodyError) {
     try request.validate()
+    try request.requireAllowedRole()
     try capabilities.require(ability)
     if request.backupable { try capabilities.require(.backup) }
   }
@@ -128,10 +165,8 @@ final class PKCS11KeyProvider: KeyProvider {
   }
 
   func destroy(_ version: KeyVersionID, context: CallContext) async throws(KeyCustodyError) {
-    try await token.making.run(version) { () async throws(KeyCustodyError) in
-      try await perform(context, isRepeatable: false) { (session) throws(PKCS11Failure) in
-        try session.destroyKey(version)
-      }
+    try await change(version, context, isLong: false) { (session, progress) throws(PKCS11Failure) in
+      try session.destroyKey(version, progress)
     }
     broadcaster.send(.keyGone(version))
   }
@@ -159,8 +194,9 @@ final class PKCS11KeyProvider: KeyProvider {
     } else {
       guard [16, 24, 32].contains(secret.count) else { throw Self.wrongSize(secret.count) }
       let box = SecretBox(copying: secret)
+      let isChecked = settings.checksWraps
       bytes = try await use(request) { (session) throws(PKCS11Failure) in
-        try session.wrapAES(box, request.version)
+        try session.wrapAES(box, request.version, isChecked: isChecked)
       }
     }
     return WrappedSecret(version: request.version, algorithm: request.algorithm, bytes: bytes)
@@ -172,9 +208,9 @@ final class PKCS11KeyProvider: KeyProvider {
     }
   }
 
-  private func use<Result: ~Copyable>(
-    _ request: WrapRequest, _ work: @Sendable (CryptokiSession) throws(PKCS11Failure) -> sending Result
-  ) async throws(KeyCustodyError) -> sending Result {
+  private func use<Result: ~Copyable & Sendable>(
+    _ request: WrapRequest, _ work: @escaping @Sendable (CryptokiSession) throws(PKCS11Failure) -> Result
+  ) async throws(KeyCustodyError) -> Result {
     do { return try await perform(request.context, work) } catch {
       if error.code == .notFound { noteGone(request.version) }
       throw error
@@ -220,15 +256,13 @@ final class PKCS11KeyProvider: KeyProvider {
       }
     }
     let key = try await describe(version, context: context)
-    switch key.role {
-    case .signing:
-      guard let algorithm = SignatureAlgorithm.fitting(key.type).first(where: { capabilities.offers(.sign($0)) }) else {
-        return
-      }
-      let digest = try settings.environment.random.bytes(algorithm.digestLength)
+    if key.role.signs,
+      let algorithm = SignatureAlgorithm.fitting(key.type).first(where: { capabilities.offers(.sign($0)) })
+    {
+      let digest = [UInt8](repeating: 0x5a, count: algorithm.digestLength)
       _ = try await sign(digest, with: SignRequest(version: version, algorithm: algorithm, context: context))
-    case .wrapping:
-      guard let algorithm = capabilities.preferredWrapAlgorithm(for: key.type) else { return }
+    }
+    if key.role.wraps, let algorithm = capabilities.preferredWrapAlgorithm(for: key.type) {
       let request = WrapRequest(version: version, algorithm: algorithm, context: context)
       let secret = try settings.environment.random.secret(32)
       let wrapped = try await wrap(secret, with: request)
@@ -243,26 +277,12 @@ final class PKCS11KeyProvider: KeyProvider {
   func events() -> AsyncStream<KeyProviderEvent> { broadcaster.stream() }
 
   func close() async {
-    let (use, worker, broadcaster) = (use, worker, broadcaster)
+    let (use, broadcaster) = (use, broadcaster)
     await pool.close {
-      await worker.run { use.end() }
+      await use.end()
       broadcaster.finish()
     }
   }
 
   var inventory: (any KeyInventory)? { PKCS11Inventory(provider: self) }
-}
-
-/// The key versions on a token.
-struct PKCS11Inventory: KeyInventory {
-  let provider: PKCS11KeyProvider
-
-  func versions(
-    after version: KeyVersionID?, limit: Int
-  ) async throws(KeyCustodyError) -> [KeyVersionID] {
-    let all = try await provider.perform(CallContext(purpose: .administration)) { (session) throws(PKCS11Failure) in
-      try session.inventory()
-    }
-    return Array(all.drop { name in version.map { name <= $0 } ?? false }.prefix(max(0, limit)))
-  }
 }

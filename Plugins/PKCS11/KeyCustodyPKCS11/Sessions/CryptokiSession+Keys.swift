@@ -82,7 +82,7 @@ extension CryptokiSession {
     try unsafe cryptoki.call("C_Sign", cryptoki.functions.pointee.C_Sign) {
       unsafe $0(handle, &source, CK_ULONG(source.count), &signature, &length)
     }
-    return Array(signature.prefix(Int(length)))
+    return Array(signature.prefix(Int(clamping: length)))
   }
 
   /// Wraps one key object with another.
@@ -96,7 +96,7 @@ extension CryptokiSession {
         unsafe $0(handle, mechanism, wrapping, key, &wrapped, &length)
       }
     }
-    return Array(wrapped.prefix(Int(length)))
+    return Array(wrapped.prefix(Int(clamping: length)))
   }
 
   /// Unwraps a key object.
@@ -120,14 +120,14 @@ extension CryptokiSession {
   /// Wraps a secret of 16, 24 or 32 bytes through an object that lives for the length of the call.
   func wrapSecret(_ secret: borrowing SecretBytes, with key: CK_OBJECT_HANDLE) throws(PKCS11Failure) -> [UInt8] {
     let object = try create(KeyTemplates.sessionSecret, value: secret)
-    defer { try? destroy(object) }
+    defer { discard(object) }
     return try wrapKey(.bare(CKM_AES_KEY_WRAP), with: key, object)
   }
 
   /// Unwraps a secret into an object that lives for the length of the call, and reads its value.
   func unwrapSecret(_ wrapped: [UInt8], with key: CK_OBJECT_HANDLE) throws(PKCS11Failure) -> SecretBytes {
     let object = try unwrapKey(.bare(CKM_AES_KEY_WRAP), with: key, wrapped, as: KeyTemplates.sessionSecret)
-    defer { try? destroy(object) }
+    defer { discard(object) }
     return try readSecret(of: object, limit: wrapped.count)
   }
 }

@@ -1,37 +1,68 @@
 import CKeyCustodyPKCS11
 import KeyCustody
+import Synchronization
 
 /// An open session of a token: objects, keys and operations.
 ///
 /// Used by one thread at a time; its owner sees to that.
 ///
 /// Outputs are allocated in advance; asking a module for a size first would, on some, do the whole work twice.
-final class CryptokiSession {
+struct CryptokiSession: Sendable {
   let cryptoki: Cryptoki
   let handle: CK_SESSION_HANDLE
   /// The token.
   let token: PKCS11Token
-  /// Keys found before; handles are valid for this session's token only and are checked when they are refused.
-  var keys: [KeyVersionID: TokenKey] = [:]
+  /// How the token was reached when the session was opened.
+  let standing: PKCS11Token.Standing
+  /// Set when something is left in it that should not be.
+  let spoiled = Spoiled()
 
-  init(_ token: PKCS11Token, slot: CK_SLOT_ID? = nil) throws(PKCS11Failure) {
-    self.token = token
-    cryptoki = token.module.cryptoki
-    handle = try cryptoki.openSession(slot ?? token.slot)
+  /// Whether a session has to be closed after its work.
+  final class Spoiled: Sendable {
+    private let flag = Atomic<Bool>(false)
+    var isSet: Bool { flag.load(ordering: .relaxed) }
+    func set() { flag.store(true, ordering: .relaxed) }
   }
 
-  /// Closes it; an error means that it is closed already.
-  func close() { try? cryptoki.closeSession(handle) }
+  private let serial: UInt64
 
-  // MARK: Presence
+  /// A session that is open.
+  init(
+    _ token: PKCS11Token, _ handle: CK_SESSION_HANDLE, _ serial: UInt64, _ standing: PKCS11Token.Standing
+  ) {
+    self.token = token
+    self.handle = handle
+    self.serial = serial
+    self.standing = standing
+    cryptoki = token.module.cryptoki
+  }
 
-  /// Checks that what is not found is really absent: the session is logged in and the token answers.
+  /// Opens a session.
+  init(_ token: PKCS11Token, _ standing: PKCS11Token.Standing) throws(PKCS11Failure) {
+    let handle: CK_SESSION_HANDLE
+    token.module.sessions.opening(on: standing.slot)
+    do throws(PKCS11Failure) { handle = try token.module.cryptoki.openSession(standing.slot) } catch {
+      if error.meansDeviceFailed { token.module.sessions.lose() }
+      throw error
+    }
+    self.init(token, handle, token.module.sessions.opened(handle), standing)
+  }
+
+  /// The same session, for calls about the token as it is reached now.
+  func under(_ standing: PKCS11Token.Standing) -> CryptokiSession {
+    CryptokiSession(token, handle, serial, standing)
+  }
+
+  /// Whether its number is its own still.
+  var isOurs: Bool { token.module.sessions.holds(handle, serial) }
+
+  /// Closes it, unless its number is another's by now.
   ///
-  /// A logged-out session, and on some modules a vanished token, answers a search with "no objects" and CKR_OK.
-  func confirmPresence() throws(PKCS11Failure) {
-    guard try cryptoki.isLoggedIn(handle) else { throw .code(CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo") }
-    let info = try cryptoki.tokenInfo(token.slot)
-    guard info.instance == token.info.instance else { throw .code(CKR_TOKEN_NOT_PRESENT, "C_GetTokenInfo") }
+  /// `isGone` tells whether it may have ended by itself. One that worked just now has not, and is noted as lost where the
+  /// module disowns it.
+  func close(isGone: Bool = true) {
+    guard token.module.sessions.close(handle, serial), !cryptoki.closeSurely(handle, isGone: isGone) else { return }
+    token.module.sessions.lose()
   }
 
   // MARK: Objects
@@ -51,7 +82,7 @@ final class CryptokiSession {
         try unsafe cryptoki.call("C_FindObjects", cryptoki.functions.pointee.C_FindObjects) {
           unsafe $0(handle, &batch, CK_ULONG(batch.count), &count)
         }
-        found += batch.prefix(Int(count))
+        found += batch.prefix(Int(clamping: count))
       } while count > 0 && found.count < limit
     } catch {
       try? finishFinding()
@@ -69,6 +100,41 @@ final class CryptokiSession {
   func read(
     _ types: [CK_ATTRIBUTE_TYPE], of object: CK_OBJECT_HANDLE
   ) throws(PKCS11Failure) -> [CK_ATTRIBUTE_TYPE: [UInt8]] {
+    do throws(PKCS11Failure) { return try readTogether(types, of: object) } catch {
+      // These say that some attribute was left out, not that the call failed; some modules answer none after the first
+      // that they can't, and some say so in the words of a broken device.
+      let isPartial = [CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_SENSITIVE, CKR_GENERAL_ERROR].contains(error.code)
+      guard isPartial else { throw error }
+      var result: [CK_ATTRIBUTE_TYPE: [UInt8]] = [:]
+      var refusals = 0
+      for type in types {
+        do throws(PKCS11Failure) { result.merge(try readAlone(type, of: object)) { old, _ in old } } catch {
+          guard error.code == CKR_GENERAL_ERROR else { throw error }
+          refusals += 1
+        }
+      }
+      guard refusals == 0 || !result.isEmpty else { throw error }
+      return result
+    }
+  }
+
+  /// One that the object has not is no value; a device that stumbles is asked four times.
+  private func readAlone(
+    _ type: CK_ATTRIBUTE_TYPE, of object: CK_OBJECT_HANDLE
+  ) throws(PKCS11Failure) -> [CK_ATTRIBUTE_TYPE: [UInt8]] {
+    var failures = 0
+    while true {
+      do throws(PKCS11Failure) { return try readTogether([type], of: object) } catch {
+        if error.code == CKR_ATTRIBUTE_TYPE_INVALID || error.code == CKR_ATTRIBUTE_SENSITIVE { return [:] }
+        failures += 1
+        guard error.code == CKR_GENERAL_ERROR, failures < 4 else { throw error }
+      }
+    }
+  }
+
+  private func readTogether(
+    _ types: [CK_ATTRIBUTE_TYPE], of object: CK_OBJECT_HANDLE
+  ) throws(PKCS11Failure) -> [CK_ATTRIBUTE_TYPE: [UInt8]] {
     let room = 1024
     var buffer = [UInt8](repeating: 0, count: room * types.count)
     var lengths: [CK_ULONG] = []
@@ -79,13 +145,8 @@ final class CryptokiSession {
         unsafe CK_ATTRIBUTE(
           type: types[index], pValue: bytes.baseAddress?.advanced(by: index * room), ulValueLen: CK_ULONG(room))
       }
-      do throws(PKCS11Failure) {
-        try unsafe cryptoki.call("C_GetAttributeValue", cryptoki.functions.pointee.C_GetAttributeValue) {
-          unsafe $0(handle, object, &attributes, CK_ULONG(attributes.count))
-        }
-      } catch {
-        // These say that some attribute was left out, not that the call failed.
-        guard [CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_SENSITIVE].contains(error.code) else { throw error }
+      try unsafe cryptoki.call("C_GetAttributeValue", cryptoki.functions.pointee.C_GetAttributeValue) {
+        unsafe $0(handle, object, &attributes, CK_ULONG(attributes.count))
       }
       unsafe lengths = attributes.map { unsafe $0.ulValueLen }
     }
@@ -122,7 +183,7 @@ final class CryptokiSession {
         unsafe $0(handle, object, &attribute, 1)
       }
     }
-    return unsafe Array(buffer.prefix(Int(attribute.ulValueLen)))
+    return unsafe Array(buffer.prefix(Int(clamping: attribute.ulValueLen)))
   }
 
   /// Reads the value of a secret of at most `limit` bytes straight into memory that is cleared.
@@ -168,6 +229,11 @@ final class CryptokiSession {
       unsafe $0(handle, attributes, count, &object)
     }
     return object
+  }
+
+  /// Destroys an object of this session; where that fails, the session is closed after its work, which removes it.
+  func discard(_ object: CK_OBJECT_HANDLE) {
+    do throws(PKCS11Failure) { try destroy(object) } catch { spoiled.set() }
   }
 
   /// C_DestroyObject.

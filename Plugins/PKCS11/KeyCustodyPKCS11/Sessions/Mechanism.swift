@@ -7,15 +7,15 @@ enum Mechanism: Sendable, Hashable {
   case bare(CK_MECHANISM_TYPE)
   /// CKM_RSA_PKCS_OAEP with one hash for label and mask, no label.
   case oaep(WrapAlgorithm)
-  /// CKM_RSA_PKCS_PSS with SHA-256 and a salt of 32 bytes.
-  case pss256
+  /// CKM_RSA_PKCS_PSS with the SHA-2 of that length, 32, 48 or 64 bytes, and a salt as long.
+  case pss(hashLength: Int)
 
   /// Its number.
   var type: CK_MECHANISM_TYPE {
     switch self {
     case .bare(let type): type
     case .oaep: CKM_RSA_PKCS_OAEP
-    case .pss256: CKM_RSA_PKCS_PSS
+    case .pss: CKM_RSA_PKCS_PSS
     }
   }
 
@@ -33,8 +33,14 @@ enum Mechanism: Sendable, Hashable {
       try unsafe withUnsafeMutablePointer(to: &parameters) { (pointer) throws(Failure) in
         try unsafe lend(pointer, MemoryLayout<CK_RSA_PKCS_OAEP_PARAMS>.size, body)
       }
-    case .pss256:
-      var parameters = CK_RSA_PKCS_PSS_PARAMS(hashAlg: CKM_SHA256, mgf: CK_ULONG(CKG_MGF1_SHA256), sLen: 32)
+    case .pss(let length):
+      let (hash, mask) =
+        switch length {
+        case 48: (CKM_SHA384, CKG_MGF1_SHA384)
+        case 64: (CKM_SHA512, CKG_MGF1_SHA512)
+        default: (CKM_SHA256, CKG_MGF1_SHA256)
+        }
+      var parameters = CK_RSA_PKCS_PSS_PARAMS(hashAlg: hash, mgf: CK_ULONG(mask), sLen: CK_ULONG(length))
       try unsafe withUnsafeMutablePointer(to: &parameters) { (pointer) throws(Failure) in
         try unsafe lend(pointer, MemoryLayout<CK_RSA_PKCS_PSS_PARAMS>.size, body)
       }

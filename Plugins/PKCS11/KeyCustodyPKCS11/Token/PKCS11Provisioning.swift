@@ -24,7 +24,9 @@ package enum PKCS11Provisioning {
     return try await BlockingWorker().run { () throws(KeyCustodyError) in
       let module = try PKCS11ModuleHost.shared.acquire(path)
       defer { module.removeUser() }
-      return try turn.withLock { _ throws(KeyCustodyError) in try initialize(module, label, user, officer) }
+      return try turn.withLock { _ throws(KeyCustodyError) in
+        try module.inside { () throws(KeyCustodyError) in try initialize(module, label, user, officer) }
+      }
     }
   }
 

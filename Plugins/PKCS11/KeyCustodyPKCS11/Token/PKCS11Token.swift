@@ -5,7 +5,8 @@ import Synchronization
 /// A token that this process uses, and its one login.
 ///
 /// PKCS#11 logs a *process* in to a token, not a session; closing the last session logs it out. So all users of a token
-/// in this process (key providers, policy stores) share this object, which keeps one session open for the login.
+/// in this process (key providers, policy stores) share this object, which keeps one session open for the login, finds
+/// out what is wrong when a call fails, and mends it (``repair(since:after:)``).
 final class PKCS11Token: Sendable {
   /// The module that reaches it.
   let module: PKCS11Module
@@ -15,20 +16,55 @@ final class PKCS11Token: Sendable {
   let making = NameGate()
   /// What its keys were found to be.
   let fingerprints = KnownFingerprints()
+  /// Where its keys were found.
+  let keys = KeyCache()
 
-  private struct State {
-    var users = 0
+  /// How the token is reached now: what was opened or found under another standing is of no use.
+  struct Standing: Sendable, Hashable {
+    /// Grows with every new login.
+    var generation: UInt64 = 0
+    /// The module's start that the slot and all handles belong to.
+    var epoch: UInt64 = 0
+    /// Where the token was last found.
     var slot: CK_SLOT_ID = 0
-    var keeper: CK_SESSION_HANDLE?
-    var verifier: PINVerifier?
+  }
+
+  /// What tells the users of a token how it fares.
+  typealias Listener = @Sendable (KeyProviderEvent) -> Void
+
+  struct State: Sendable {
+    var standing = Standing()
+    var breaker = CircuitBreaker()
+    var users: [Int: User] = [:]
+    var nextUser = 0
     var loginAttempts = 0
     var hasStore = false
+    var isMending = false
+    var sentinel = Sentinel.unknown
   }
-  private let state = Mutex(State())
+  struct User: Sendable {
+    var settings: PKCS11Settings
+    var listener: Listener?
+  }
 
-  private init(module: PKCS11Module, info: PKCS11TokenInfo) {
+  /// What the login needs; held through calls of the module, so by threads that may block.
+  struct Login: Sendable {
+    var keeper: CryptokiSession?
+    /// The module's start that the keeper belongs to.
+    var epoch: UInt64 = 0
+    var accepted: PINVerifier?
+    var refused: (pin: PINVerifier, error: KeyCustodyError, at: Duration)?
+  }
+
+  /// Touched for moments, so by any thread.
+  let state = Mutex(State())
+  let login = Mutex(Login())
+  let worker: BlockingWorker
+
+  private init(module: PKCS11Module, info: PKCS11TokenInfo) throws(KeyCustodyError) {
     self.module = module
     self.info = info
+    worker = try BlockingWorker()
   }
 
   private static let table = Mutex<[String: PKCS11Token]>([:])
@@ -36,71 +72,123 @@ final class PKCS11Token: Sendable {
   /// The object for a token.
   ///
   /// There is never a second one for the same token and module.
-  static func shared(_ info: PKCS11TokenInfo, of module: PKCS11Module) -> PKCS11Token {
-    table.withLock { table in
+  static func shared(_ info: PKCS11TokenInfo, of module: PKCS11Module) throws(KeyCustodyError) -> PKCS11Token {
+    try table.withLock { (table) throws(KeyCustodyError) in
       let key = "\(module.path)\u{0}\(info.instance)"
       if let token = table[key] { return token }
-      let token = PKCS11Token(module: module, info: info)
+      let token = try PKCS11Token(module: module, info: info)
       table[key] = token
       return token
     }
   }
 
+  /// How it is reached now.
+  var standing: Standing { state.withLock { $0.standing } }
   /// The slot it was last found in.
-  var slot: CK_SLOT_ID { state.withLock { $0.slot } }
+  var slot: CK_SLOT_ID { standing.slot }
   /// How often C_Login was called for it in this process.
   var loginAttempts: Int { state.withLock { $0.loginAttempts } }
+
+  /// The clock of one of its users.
+  var time: any TimeSource { state.withLock { $0.users.values.first?.settings.environment.time } ?? SystemTime() }
+
+  /// How it is reached now, for work: asked before each call, so the clock is read only while the token is known not to
+  /// do any.
+  ///
+  /// - Throws: why it does none.
+  func usableStanding() throws(KeyCustodyError) -> Standing {
+    let (standing, isOpen) = state.withLock { ($0.standing, $0.breaker.open != nil) }
+    guard isOpen else { return standing }
+    try requireUsable()
+    return self.standing
+  }
+
+  /// Refuses work while the token is known not to do any.
+  func requireUsable() throws(KeyCustodyError) {
+    let now = time.running()
+    if let refusal = state.withLock({ $0.breaker.refusal(at: now) }) { throw refusal }
+  }
+
+  // MARK: Users
 
   /// Adds a user: logs in, or checks the PIN against the login that stands.
   ///
   /// One attempt, never a second. Blocks.
-  func addUser(slot: CK_SLOT_ID, info: PKCS11TokenInfo, pin: borrowing SecretBytes) throws(KeyCustodyError) {
-    try state.withLock { (state) throws(KeyCustodyError) in
-      state.slot = slot
-      if let keeper = state.keeper {
-        if let verifier = state.verifier, (try? module.cryptoki.isLoggedIn(keeper)) == true {
-          guard try verifier.matches(pin) else { throw Self.otherPIN() }
-          state.users += 1
-          return
-        }
-        try? module.cryptoki.closeSession(keeper)
-        state.keeper = nil
+  ///
+  /// - Returns: what ``removeUser(_:)`` takes.
+  func addUser(
+    _ settings: PKCS11Settings, slot: CK_SLOT_ID, info: PKCS11TokenInfo, pin: borrowing SecretBytes
+  ) throws(KeyCustodyError) -> Int {
+    try login.withLock { (login) throws(KeyCustodyError) in
+      try module.inside { () throws(KeyCustodyError) in try join(&login, settings, slot, info, pin) }
+      return state.withLock { state in
+        state.nextUser += 1
+        state.users[state.nextUser] = User(settings: settings)
+        return state.nextUser
       }
-      guard !info.isUserPINLocked else { throw PKCS11Failure.code(CKR_PIN_LOCKED, "C_GetTokenInfo").translated }
-      do throws(PKCS11Failure) { state.keeper = try module.cryptoki.openSession(slot) } catch { throw error.translated }
-      do throws(KeyCustodyError) { try logIn(&state, pin) } catch {
-        if let keeper = state.keeper { try? module.cryptoki.closeSession(keeper) }
-        state.keeper = nil
-        throw error
-      }
-      state.users += 1
     }
   }
 
-  private func logIn(_ state: inout State, _ pin: borrowing SecretBytes) throws(KeyCustodyError) {
-    guard let keeper = state.keeper else { return }
-    state.loginAttempts += 1
-    do throws(PKCS11Failure) { try module.cryptoki.login(keeper, as: CKU_USER, pin: pin) } catch {
-      guard error.code == CKR_USER_ALREADY_LOGGED_IN else { throw error.translated }
-      // The login of an earlier user of ours can stand on where somebody else has sessions on the token.
-      guard let verifier = state.verifier else { throw Self.strangersLogin() }
-      guard try verifier.matches(pin) else { throw Self.otherPIN() }
+  private func join(
+    _ login: inout Login, _ settings: PKCS11Settings, _ slot: CK_SLOT_ID, _ info: PKCS11TokenInfo,
+    _ pin: borrowing SecretBytes
+  ) throws(KeyCustodyError) {
+    let isLoggedIn = login.keeper.map {
+      login.epoch == module.epoch && (try? module.cryptoki.isLoggedIn($0.handle)) == true
+    }
+    if isLoggedIn == true, let accepted = login.accepted {
+      guard try accepted.matches(pin) else { throw Self.otherPIN() }
       return
     }
-    state.verifier = try PINVerifier(accepted: pin)
+    guard !info.isUserPINLocked else { throw PKCS11Failure.code(CKR_PIN_LOCKED, "C_GetTokenInfo").translated }
+    // An operator opens the backend, so a PIN that was refused a while ago may be tried again: not one that another
+    // backend of the same configuration showed just now.
+    if let age = login.refused.map({ settings.environment.time.running() - $0.at }), age < .zero || age > Self.patience
+    {
+      login.refused = nil
+    }
+    var attempt = 1
+    while true {
+      var isAccepted = false
+      do throws(PKCS11Failure) {
+        try logIn(&login, slot, pin, at: settings.environment.time.running())
+        isAccepted = true
+        stand(in: slot, epoch: module.epoch)
+        try plantSentinel(login)
+        return state.withLock { $0.breaker.reset() }
+      } catch {
+        closeKeeper(&login)
+        // A login that was lost at once is made again; one that failed is not.
+        guard isAccepted, error.cure != .none, attempt < 3 else { throw error.translated }
+        attempt += 1
+      }
+    }
+  }
+
+  /// Tells a user what becomes of the token from now on.
+  func listen(_ user: Int, _ listener: @escaping Listener) {
+    state.withLock { $0.users[user]?.listener = listener }
   }
 
   /// Takes a user away, whose sessions are closed already.
   ///
   /// The last one ends the login by closing the last session; C_Logout would end it for strangers in this process too.
   /// Blocks.
-  func removeUser() {
-    state.withLock { state in
-      state.users -= 1
-      guard state.users == 0 else { return }
-      if let keeper = state.keeper { try? module.cryptoki.closeSession(keeper) }
-      state.keeper = nil
-      if !module.isAdopted { state.verifier = nil }
+  func removeUser(_ user: Int) {
+    login.withLock { login in
+      let isLast = state.withLock { state in
+        state.users[user] = nil
+        return state.users.isEmpty
+      }
+      guard isLast else { return }
+      // The PIN's verifier stays: a call that hangs keeps its session, and with it the login.
+      module.inside { closeKeeper(&login) }
+      // Whoever opens it after this is an operator who acted.
+      login.refused = nil
+      state.withLock { state in
+        state.breaker.reset()
+        state.standing.generation += 1
+      }
     }
   }
 
@@ -115,75 +203,25 @@ final class PKCS11Token: Sendable {
   /// Ends what ``claimStore()`` began.
   func releaseStore() { state.withLock { $0.hasStore = false } }
 
+  /// Notes a new login: sessions and handles of before are of no use.
+  func stand(in slot: CK_SLOT_ID, epoch: UInt64) {
+    state.withLock { state in
+      state.standing = Standing(generation: state.standing.generation + 1, epoch: epoch, slot: slot)
+    }
+  }
+
+  /// Tells the users.
+  func tell(_ event: KeyProviderEvent) {
+    for user in state.withLock({ Array($0.users.values) }) { user.listener?(event) }
+  }
+
+  /// How long opening again does not show a PIN that was refused.
+  static let patience: Duration = .seconds(60)
+
   private static func otherPIN() -> KeyCustodyError {
     KeyCustodyError(
       .credentialRejected, .wrongSecret,
       "The PIN is not the one with which this process is logged in to the token. The token was not asked.",
       remedy: "Correct what 'pinFile' or 'pinEnvironment' names, then open the backend again.")
-  }
-
-  private static func strangersLogin() -> KeyCustodyError {
-    KeyCustodyError(
-      .unavailable, .init("foreign-login"),
-      "Another part of this process is logged in to the token, so the PIN can't be checked.",
-      remedy: "Let it log out, or open this backend before it logs in.",
-      diagnostic: "C_Login \(PKCS11Failure.name(of: CKR_USER_ALREADY_LOGGED_IN))")
-  }
-}
-
-/// One user's hold on a token: ends once, however often it is let go.
-final class PKCS11TokenUse: Sendable {
-  /// The token.
-  let token: PKCS11Token
-  private let isHeld = Mutex(true)
-
-  /// Finds the configured token and logs in.
-  ///
-  /// Blocks.
-  init(_ settings: PKCS11Settings) throws(KeyCustodyError) {
-    let (module, slot, info) = try Self.find(settings)
-    do {
-      let pin = try settings.pin.load(settings.environment)
-      let token = PKCS11Token.shared(info, of: module)
-      try token.addUser(slot: slot, info: info, pin: pin)
-      self.token = token
-    } catch {
-      module.removeUser()
-      throw error
-    }
-  }
-
-  /// The module and the token.
-  ///
-  /// SoftHSM reads its tokens when it starts, and overlooks one that another process writes at that moment: a token that
-  /// is not there is looked for again by a module started anew.
-  private static func find(
-    _ settings: PKCS11Settings
-  ) throws(KeyCustodyError) -> (module: PKCS11Module, slot: CK_SLOT_ID, info: PKCS11TokenInfo) {
-    var attempt = 1
-    while true {
-      let module = try PKCS11ModuleHost.shared.acquire(settings.module)
-      do throws(KeyCustodyError) {
-        let (slot, info) = try settings.token.select(in: module)
-        return (module, slot, info)
-      } catch {
-        module.removeUser()
-        guard error.code == .notFound, attempt < 5 else { throw error }
-        attempt += 1
-      }
-    }
-  }
-
-  /// Ends the use; the sessions must be closed.
-  ///
-  /// Blocks.
-  func end() {
-    let wasHeld = isHeld.withLock { held in
-      defer { held = false }
-      return held
-    }
-    guard wasHeld else { return }
-    token.removeUser()
-    token.module.removeUser()
   }
 }

@@ -1,0 +1,111 @@
+import KeyCustody
+import KeyCustodyCrypto
+import Logging
+import Synchronization
+
+/// The server as all connections of a store see it: whether it is there, which store is in it, and which password it refused.
+final class Server: Sendable {
+  private struct State {
+    /// The store's number, once it was opened.
+    var uuid: [UInt8]?
+    /// How often in a row there was no connection, and when to try again.
+    var failures = 0
+    var next = ContinuousClock.now
+    var cause: KeyCustodyError?
+    /// A digest of the password that was refused.
+    var refused: [UInt8]?
+  }
+
+  let settings: PostgreSQLSettings
+  let statements: StoreStatements
+  private let state = Mutex(State())
+
+  init(_ settings: PostgreSQLSettings) {
+    self.settings = settings
+    statements = StoreStatements(settings.schema)
+  }
+
+  var place: String { settings.place }
+
+  /// Notes which store was opened.
+  func remember(_ uuid: [UInt8]) { state.withLock { $0.uuid = uuid } }
+
+  /// Connects, and finds the store that was opened.
+  ///
+  /// - Throws: `unavailable`, without trying, a moment after that failed; `integrityFailure` (`backend-mismatch`) for
+  ///   another store; `credentialRejected`, without trying, for a password that was refused.
+  func connect(by deadline: ContinuousClock.Instant) throws(KeyCustodyError) -> ServerConnection {
+    let (wait, cause) = state.withLock { ($0.next - .now, $0.cause) }
+    if wait > .zero, let cause {
+      throw KeyCustodyError(
+        cause.code, cause.reason, cause.message, remedy: cause.remedy, retryAfter: wait, diagnostic: cause.diagnostic)
+    }
+    do throws(KeyCustodyError) {
+      let connection = try connectAtOnce(by: deadline)
+      let hadFailed = state.withLock { state in
+        defer { (state.failures, state.cause) = (0, nil) }
+        return state.cause != nil
+      }
+      if hadFailed { settings.environment.logger.notice("The database '\(place)' can be used again.") }
+      return connection
+    } catch {
+      if [.unavailable, .busy].contains(error.code) { note(error) }
+      throw error
+    }
+  }
+
+  private func connectAtOnce(by deadline: ContinuousClock.Instant) throws(KeyCustodyError) -> ServerConnection {
+    let connection = try authenticate(by: deadline)
+    let setting = Statement(
+      "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+    let uuid = state.withLock { $0.uuid }
+    let answers: [Answer]
+    do throws(ServerFailure) {
+      // A commit that does not wait for the disk is none.
+      answers = try connection.exchange(
+        [Step(setting)] + (uuid == nil ? [] : [Step(statements.version), Step(statements.state)]), by: deadline)
+    } catch { throw KeyCustodyError(error, place) }
+    guard let uuid else { return connection }
+    try StoreSchema.checkVersion(answers[1], place)
+    guard try StoreState(answers[2], place).uuid == uuid else {
+      throw KeyCustodyError(
+        .integrityFailure, .backendMismatch,
+        "The database '\(place)' holds another store than the one that was opened.",
+        remedy: "Find out why; then start the service anew.")
+    }
+    return connection
+  }
+
+  /// Connects, showing a password once.
+  private func authenticate(by deadline: ContinuousClock.Instant) throws(KeyCustodyError) -> ServerConnection {
+    guard let reference = settings.password else {
+      let none: SecretBytes? = nil
+      return try ServerConnection(settings.parameters, password: none, by: deadline, place)
+    }
+    let read = try reference.load(settings.environment)
+    let code = try read.withBytes { (bytes) throws(KeyCustodyError) in
+      try Hashing.hmac(.sha256, key: bytes, [Array("refused".utf8)])
+    }
+    let digest = code.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
+    let password: SecretBytes? = consume read
+    guard state.withLock({ $0.refused }) != digest else { throw .passwordRefused(place, "not shown again") }
+    do throws(KeyCustodyError) {
+      return try ServerConnection(settings.parameters, password: password, by: deadline, place)
+    } catch {
+      if error.code == .credentialRejected { state.withLock { $0.refused = digest } }
+      throw error
+    }
+  }
+
+  /// Puts the next try off: by 50 ms at first, by up to a second in the end, and not by all processes alike.
+  private func note(_ error: KeyCustodyError) {
+    let isFirst = state.withLock { state in
+      state.failures += 1
+      let pause = min(1000, 50 << min(state.failures - 1, 5))
+      state.next = .now + .milliseconds(Int.random(in: pause / 2...pause))
+      defer { state.cause = error }
+      return state.cause == nil
+    }
+    if isFirst { settings.environment.logger.warning("\(error.debugDescription)") }
+  }
+}

@@ -1,0 +1,56 @@
+import GRDB
+import KeyCustody
+import KeyCustodyCrypto
+
+/// All records read once, at opening: whether each is as it was written, and whether any is missing.
+///
+/// Looking up a key compares it with keys on the way; so a damaged key can hide others that are whole. That the keys are
+/// in order, and that the digests of all records come to the sum that the store names, rules it out.
+struct StoreCheck {
+  /// Why a record that is not found may have been there; `nil` where nothing is missing.
+  private(set) var obstacle: KeyCustodyError?
+  /// Whether every deletion that is remembered can be told.
+  private(set) var knowsDeletions: Bool
+
+  /// Reads all records.
+  ///
+  /// - Throws: `integrityFailure` (`damaged`) where records are missing, so that nothing may be said of the rest.
+  init(_ database: Database, _ state: StoreState, at path: String) throws {
+    var sum = state
+    var last: RecordKey?
+    var damaged = 0
+    var isOrdered = true
+    var count = 0
+    let hasher = try MessageHasher()
+    let rows = try Row.fetchCursor(
+      database, sql: "SELECT \(RecordRow.columnsWithType) FROM records INDEXED BY records_by_key ORDER BY key")
+    while let row = try rows.next() {
+      count += 1
+      if let found = try RecordRow.Identity(row, hasher) {
+        sum.toggle(found.digest)
+        if let last { isOrdered = isOrdered && last < found.key }
+        last = found.key
+        guard found.revision <= state.revision else {
+          throw KeyCustodyError.damagedDatabase(path, "a record is newer than the store")
+        }
+      } else {
+        damaged += 1
+        guard let name = try RecordRow.name(of: row), let key = try? RecordKey(name) else { continue }
+        // The digest as it is stored: it is right where the value alone is damaged.
+        if let digest = RecordRow.bytes(row[3]) { sum.toggle(digest) }
+        if let last { isOrdered = isOrdered && last < key }
+        last = key
+      }
+    }
+    let total = try Int.fetchOne(database, sql: "SELECT count(*) FROM records NOT INDEXED")
+    let isComplete = isOrdered && total == count && sum.sum.allSatisfy { $0 == 0 }
+    if !isComplete {
+      guard damaged > 0, isOrdered, total == count else {
+        throw KeyCustodyError.damagedDatabase(path, "records are missing, out of order or of another time")
+      }
+      obstacle = .damagedDatabase(
+        path, "\(damaged) of its \(count) records can't be told by name, so that what is not found may be among them")
+    }
+    knowsDeletions = try StoreQueries(database: database, path: path).knowsDeletions(state.deletions)
+  }
+}

@@ -1,0 +1,57 @@
+import GRDB
+import KeyCustody
+
+/// How a database tells that it is ours, and what is in a new one.
+enum StoreFormat {
+  /// `KCPS`: SQLite's `application_id`.
+  static let application: UInt32 = 0x4b43_5053
+  /// SQLite's `user_version`.
+  static let version: UInt32 = 1
+  static let headerSize = 100
+
+  /// Tells a store of ours by the first bytes of the file, which never change.
+  ///
+  /// - Throws: `integrityFailure` (`damaged`, `unknown-format`); `invalidInput` for a database of another program.
+  static func check(_ header: [UInt8], at path: String) throws(KeyCustodyError) {
+    guard !header.isEmpty else { throw .damagedDatabase(path, "it is empty") }
+    guard header.count == headerSize else { throw .damagedDatabase(path, "it has only \(header.count) bytes") }
+    guard header.starts(with: Array("SQLite format 3\u{0}".utf8)) else {
+      throw .damagedDatabase(path, "it does not begin as a SQLite database; it may be another file altogether")
+    }
+    let named = number(header[68...])
+    guard named == application else {
+      if (named ^ application).nonzeroBitCount == 1 { throw .damagedDatabase(path, "its header was altered") }
+      throw KeyCustodyError(
+        .invalidInput, .badConfigurationValue, "'\(path)' is a SQLite database of another program.",
+        remedy: "Give the path of a policy store, or of a file that is not there yet, as 'path'.",
+        diagnostic: "application_id \(named)")
+    }
+    let found = number(header[60...])
+    guard found <= version else {
+      throw KeyCustodyError(
+        .integrityFailure, .unknownFormat, "'\(path)' is of format \(found), which this version does not know.",
+        remedy: "Use the version that wrote it, or a later one.")
+    }
+    guard found == version else { throw .damagedDatabase(path, "it names no format") }
+  }
+
+  private static func number(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+    bytes.prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
+  }
+
+  /// Fills an empty database.
+  static func write(_ state: StoreState, to database: Database) throws {
+    try database.execute(
+      sql: """
+        PRAGMA application_id = \(application);
+        PRAGMA user_version = \(version);
+        CREATE TABLE store (
+          id INTEGER PRIMARY KEY, uuid BLOB NOT NULL, revision INTEGER NOT NULL, forgotten INTEGER NOT NULL,
+          deletions INTEGER NOT NULL, sum BLOB NOT NULL, digest BLOB NOT NULL);
+        CREATE TABLE records (key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL);
+        CREATE UNIQUE INDEX records_by_key ON records (key);
+        CREATE TABLE deletions (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, digest BLOB NOT NULL);
+        """)
+    try state.insert(into: database)
+  }
+}

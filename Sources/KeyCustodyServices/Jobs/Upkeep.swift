@@ -1,0 +1,165 @@
+public import KeyCustody
+import KeyCustodyEnvelope
+import KeyCustodyVault
+import Logging
+
+/// What one round of upkeep did.
+public struct UpkeepReport: Sendable, Hashable, Codable {
+  /// How many resources were looked at.
+  public var resources = 0
+  /// Root keys wrapped anew, under a newer version of the service's own KEKs (SEMANTICS E12).
+  public var rewrapped = 0
+  /// Resources taken over to the newest version of their customer's key (SEMANTICS E5).
+  public var followed = 0
+  /// Root keys of transient data that were destroyed (SEMANTICS E13).
+  public var destroyed = 0
+  /// Conversions that nobody had put down.
+  public var planned = 0
+  /// Resources that could not be looked after now, such as those whose customer's key is withdrawn.
+  public var failed = 0
+
+  /// Nothing yet.
+  public init() {}
+}
+
+extension KeyCustody {
+  /// Looks after every resource once, page by page, and after the service's own keys.
+  ///
+  /// It may be ended at any instant and begun again: what is done already is left alone. Several processes may do it at a
+  /// time; a ``JobRunner`` sees to it that one does.
+  ///
+  /// - Parameters:
+  ///   - keyAge: the service's own KEKs get a new version when the newest is older; `nil` leaves them.
+  ///   - progress: told of each resource.
+  /// - Throws: what the policy store throws; a single resource stops nothing.
+  @discardableResult
+  public func upkeep(
+    rotatingServiceKeysAfter keyAge: Duration? = nil, progress: (UpkeepReport) async -> Void = { _ in }
+  ) async throws(KeyCustodyError) -> UpkeepReport {
+    if let keyAge { try await rotateServiceKeys(olderThan: keyAge) }
+    var newest: [Layer: KeyURI] = [:]
+    for layer in Layer.allCases { newest[layer] = try await newestServiceKey(layer) }
+    var report = UpkeepReport()
+    var last: RecordKey?
+    while true {
+      let page = try await resources.page(prefix: "resources/", after: last, limit: 100)
+      for (_, record) in page {
+        guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }
+        do throws(KeyCustodyError) { try await look(after: record, newest, &report) } catch {
+          report.failed += 1
+          environment.logger.warning(
+            "upkeep", metadata: ["resource": "\(record.id)", "error": "\(error.code)/\(error.reason.rawValue)"])
+        }
+        report.resources += 1
+        await progress(report)
+      }
+      last = page.last?.key
+      if page.count < 100 { return report }
+    }
+  }
+
+  private func rotateServiceKeys(olderThan age: Duration) async throws(KeyCustodyError) {
+    let caller = try await principal(servicePrincipal)
+    let context = CallContext(purpose: .administration, principal: servicePrincipal)
+    for layer in Layer.allCases {
+      let uri = try serviceKey(layer)
+      guard let newest = try await vaults.key(uri, as: caller, context: context).newest,
+        newest.created + age <= environment.time.now()
+      else { continue }
+      try await vaults.rotateKey(uri, as: caller, context: context)
+    }
+  }
+
+  private func look(
+    after record: ResourceRecord, _ newest: [Layer: KeyURI], _ report: inout UpkeepReport
+  ) async throws(KeyCustodyError) {
+    let resource = ProtectedResource(id: record.id, custody: self)
+    report.destroyed += try await endEpochs(of: record)
+    if record.rootKeys.contains(where: { !$0.isCustomerManaged && $0.kek != newest[$0.layer] }) {
+      report.rewrapped += try await resource.rewrapServiceKeys()
+    }
+    if record.mode.isConverting || !record.outgoing.isEmpty {
+      guard try await pendingJob(for: record.id) == nil else { return }
+      try await plan(record.id)
+      report.planned += 1
+    } else if try await resource.followNewest(record) {
+      report.followed += 1
+    }
+  }
+
+  // MARK: Epochs
+
+  /// Ends the epochs of transient data that are over, and destroys the keys of those whose data is past its lifetime.
+  ///
+  /// - Returns: how many root keys were destroyed.
+  private func endEpochs(of record: ResourceRecord) async throws(KeyCustodyError) -> Int {
+    let now = environment.time.now()
+    guard record.rootKeys.contains(where: { record.isOver($0, at: now) && $0.isPrimary || record.isPast($0, at: now) })
+    else { return 0 }
+    var gone: [RootKeyID] = []
+    try await change(record.id) { (current) throws(KeyCustodyError) in
+      gone = current.rootKeys.filter { current.isPast($0, at: now) }.map(\.id)
+      current.rootKeys.removeAll { gone.contains($0.id) }
+      for index in current.rootKeys.indices where current.isOver(current.rootKeys[index], at: now) {
+        current.rootKeys[index].isPrimary = false
+      }
+    }
+    leases.end(gone)
+    return gone.count
+  }
+
+  /// The record with root keys for an epoch of transient data that is not over.
+  func withEpoch(
+    _ record: ResourceRecord, _ group: RootKeyGroup
+  ) async throws(KeyCustodyError) -> ResourceRecord {
+    guard group == .transient else { return record }
+    let now = environment.time.now()
+    let missing = Layer.allCases.filter { layer in
+      record.primary(layer, group).map { record.isOver($0, at: now) } ?? true
+    }
+    guard !missing.isEmpty else { return record }
+    let current = try await self.record(record.id, refresh: true)
+    var made: [RootKeyRecord] = []
+    for layer in missing where current.primary(layer, group).map({ current.isOver($0, at: now) }) ?? true {
+      made.append(try await newServiceRootKey(record.id, layer: layer, group: group, epoch: current.nextEpoch))
+    }
+    return try await change(record.id) { record in
+      for key in made where record.primary(key.layer, group).map({ record.isOver($0, at: now) }) ?? true {
+        record.setPrimary(key)
+      }
+    }
+  }
+}
+
+extension ResourceRecord {
+  /// Whether a root key's epoch of transient data is over: no new data goes under it.
+  fileprivate func isOver(_ key: RootKeyRecord, at now: Timestamp) -> Bool {
+    key.group == .transient && key.created + .seconds(3600 * profile.transientEpochHours) <= now
+  }
+
+  /// Whether all data under a root key of transient data is past its lifetime.
+  fileprivate func isPast(_ key: RootKeyRecord, at now: Timestamp) -> Bool {
+    key.group == .transient
+      && key.created + .seconds(3600 * (profile.transientEpochHours + profile.transientLifetimeHours)) <= now
+  }
+}
+
+extension ProtectedResource {
+  /// Takes the newest version of the customer's key over, where that was chosen and there is a newer one.
+  fileprivate func followNewest(_ record: ResourceRecord) async throws(KeyCustodyError) -> Bool {
+    guard record.mode == .customerManaged, record.followsNewest == true, let key = record.customerKey,
+      let holder = record.rootKeys.first(where: \.isCustomerManaged)?.holder
+    else { return false }
+    let wanted = key.with(version: nil)
+    let newest = try await custody.vaults.key(
+      wanted, as: try await custody.principal(holder),
+      context: CallContext(purpose: .resource, principal: holder, resource: id)
+    ).newest
+    guard let newest, newest.version != key.version else { return false }
+    switch record.profile.rotation {
+    case .rewrap: try await updateCustomerKey(wanted, converting: [])
+    case .reencrypt: try await updateCustomerKey(wanted)
+    }
+    return true
+  }
+}

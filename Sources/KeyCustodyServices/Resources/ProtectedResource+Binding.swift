@@ -1,0 +1,153 @@
+import KeyCustody
+import KeyCustodyEnvelope
+import KeyCustodyVault
+
+/// The checks of SEMANTICS E4, in their order, each with an error of its own.
+///
+/// The last, a real wrap and unwrap, is made with the new root key.
+extension ProtectedResource {
+  /// Checks a key, and takes it into use by `body`; where a check fails, what was granted for the customer is taken back.
+  func bound(
+    to key: KeyURI, _ record: ResourceRecord,
+    _ body: (_ holder: PrincipalID, _ key: KeyURI, _ isFollowed: Bool) async throws(KeyCustodyError) -> Void
+  ) async throws(KeyCustodyError) {
+    let holder = try await grantee(of: record)
+    let name = try key.vault
+    try await checkVault(name, for: record)
+    let replaced = try await grantForCustomer(holder, in: name, record)
+    let full: KeyURI
+    do throws(KeyCustodyError) {
+      try await checkAccess(holder, to: name)
+      full = try await checkKey(key, for: record, as: holder)
+    } catch {
+      try? await takeBack(replaced, in: name)
+      throw error
+    }
+    // What fails from here on may have happened: nothing that it needs is taken back.
+    try await body(holder, full, record.profile.versionChoice == .newest && key.version == nil)
+  }
+
+  /// Who is to unwrap with the customer's key.
+  private func grantee(of record: ResourceRecord) async throws(KeyCustodyError) -> PrincipalID {
+    switch record.profile.grantee {
+    case .registeredService:
+      guard let registered = try await custody.registration(in: record.tenant) else {
+        throw KeyCustodyError(
+          .invalidInput, .registrationRequired,
+          "This service is not registered in the tenant '\(record.tenant)': there is nobody to grant access to.",
+          remedy: "Register it: keycustody service register \(record.tenant).")
+      }
+      return registered
+    case .identityGrantedForCustomer: return try await switchIdentityOn()
+    case .identityGrantedByCustomer:
+      guard let identity = record.identity else {
+        throw KeyCustodyError(
+          .invalidInput, .identityRequired,
+          "The resource '\(id)' has no identity that could be granted access to a key.",
+          remedy: "Switch it on first: keycustody resource identity on \(id).")
+      }
+      return identity
+    }
+  }
+
+  private func checkVault(_ name: VaultName, for record: ResourceRecord) async throws(KeyCustodyError) {
+    guard let vault = try await custody.vaults.definition(name) else {
+      throw KeyCustodyError(
+        .notFound, .vaultUnknown, "There is no vault '\(name)'.", remedy: "Check the key's address.")
+    }
+    guard vault.tenant == record.tenant else {
+      throw KeyCustodyError(
+        .denied, .otherTenant, "The vault '\(name)' does not belong to the tenant of the resource '\(id)'.",
+        remedy: "Use a vault of the tenant '\(record.tenant)'.")
+    }
+    guard !record.profile.requiresSameRegion || vault.region == record.region else {
+      throw KeyCustodyError(
+        .invalidInput, .otherRegion, "The vault '\(name)' is in '\(vault.region)', the resource in '\(record.region)'.",
+        remedy: "Use a vault in the region '\(record.region)'.")
+    }
+    // Soft delete is always on, and access policies are the only permission model.
+    guard vault.purgeProtection else {
+      throw KeyCustodyError(
+        .invalidInput, .purgeProtectionRequired, "The vault '\(name)' has no purge protection: its keys could be lost.",
+        remedy: "The vault's administrator can switch it on: keycustody vault protect \(name).")
+    }
+  }
+
+  /// Grants the identity what it needs, where the profile does that for the customer.
+  ///
+  /// - Returns: what stood in the place of the rule that was made, if one was made.
+  private func grantForCustomer(
+    _ identity: PrincipalID, in vault: VaultName, _ record: ResourceRecord
+  ) async throws(KeyCustodyError) -> Replaced? {
+    guard record.profile.grantee == .identityGrantedForCustomer else { return nil }
+    let policy = try await custody.vaults.policy(of: vault)
+    guard !policy.permissions(of: identity).isSuperset(of: Self.permissions) else { return nil }
+    let name = "allow-\(id.folded)"
+    try await custody.vaults.setRule(
+      AccessRule(name: name, principal: identity, keys: Set(Self.permissions)), in: vault)
+    return Replaced(name: name, rule: policy.rules.first { $0.name == name })
+  }
+
+  /// What a rule that was made for the customer took the place of.
+  private struct Replaced {
+    var name: String
+    var rule: AccessRule?
+  }
+
+  private func takeBack(_ replaced: Replaced?, in vault: VaultName) async throws(KeyCustodyError) {
+    guard let replaced else { return }
+    if let rule = replaced.rule {
+      try await custody.vaults.setRule(rule, in: vault)
+    } else {
+      try await custody.vaults.removeRule(replaced.name, in: vault)
+    }
+  }
+
+  private static var permissions: [KeyPermission] { [.get, .wrapKey, .unwrapKey] }
+
+  private func checkAccess(_ holder: PrincipalID, to vault: VaultName) async throws(KeyCustodyError) {
+    let granted = try await custody.vaults.policy(of: vault).permissions(of: holder)
+    let missing = Self.permissions.filter { !granted.contains($0) }
+    guard missing.isEmpty else {
+      throw KeyCustodyError(
+        .denied, .grantRequired,
+        "The vault '\(vault)' does not grant '\(holder)': \(missing.map(\.rawValue).joined(separator: ", ")).",
+        remedy: "The vault's administrator can grant it get, wrapKey and unwrapKey.")
+    }
+    guard try await custody.vaults.networkRules(of: vault).admits(nil) else {
+      throw KeyCustodyError(
+        .denied, .networkRefused, "The network rules of the vault '\(vault)' keep this service out.",
+        remedy: "The vault's administrator can let trusted services in: keycustody vault network \(vault).")
+    }
+  }
+
+  private func checkKey(
+    _ uri: KeyURI, for record: ResourceRecord, as identity: PrincipalID
+  ) async throws(KeyCustodyError) -> KeyURI {
+    let caller = try await custody.principal(identity)
+    let key = try await custody.vaults.key(
+      uri, as: caller, context: CallContext(purpose: .resource, principal: identity, resource: id))
+    guard let version = uri.version.map({ wanted in key.versions.first { $0.version == wanted } }) ?? key.newest else {
+      throw KeyCustodyError(
+        .notFound, .keyVersionUnknown, "There is no key '\(uri)'.", remedy: "Check the version in the key's address.")
+    }
+    let (type, role) = (key.type(of: version), key.role(of: version))
+    guard role.wraps, record.profile.keyTypes.isEmpty || record.profile.keyTypes.contains(type) else {
+      let types = record.profile.keyTypes.map(\.description).joined(separator: ", ")
+      throw KeyCustodyError(
+        .invalidInput, .wrongKeyType, "The key '\(uri)' (\(type), \(role.rawValue)) can't be bound here.",
+        remedy: "Use a wrapping key\(types.isEmpty ? "" : " of type \(types)").")
+    }
+    let full = uri.with(version: version.version)
+    guard version.isEnabled else {
+      throw KeyCustodyError(
+        .disabled, .keyDisabled, "The key version '\(full)' is disabled.", remedy: "The key's owner can enable it.")
+    }
+    guard version.isValid(at: custody.environment.time.now()) else {
+      throw KeyCustodyError(
+        .disabled, .keyOutsideValidity, "The key version '\(full)' is not yet, or no longer, valid.",
+        remedy: "The key's owner can change its dates; or name another version.")
+    }
+    return full
+  }
+}

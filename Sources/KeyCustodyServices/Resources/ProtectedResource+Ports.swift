@@ -1,0 +1,84 @@
+public import KeyCustody
+import KeyCustodyEnvelope
+
+/// Sealing and opening without `await`.
+extension ProtectedResource {
+  /// What seals small values of a data class by plain calls, under the root keys that new data is sealed with now.
+  ///
+  /// ```swift
+  /// let sealer = try await notes.sealer()
+  /// for note in batch { try store(sealer.seal(note.text, as: note.id)) }
+  /// ```
+  ///
+  /// - Throws: what ``seal(_:as:dataClass:identifiers:)`` throws; `unsupported` (`no-lease`) in a deployment that asks
+  ///   the provider for every operation (`leaseSeconds` 0).
+  public func sealer(dataClass: String = defaultClass) async throws(KeyCustodyError) -> Sealer {
+    try requireLeases()
+    // The object's name is not used: every sealed value brings its own.
+    return try keepSealer(try await primaries(try context("-", dataClass, [:])), dataClass)
+  }
+
+  /// What opens small values of a data class by plain calls.
+  ///
+  /// It asks for every root key that values of the class may be under; older ones that can't be had now are left out.
+  ///
+  /// - Throws: what ``open(_:as:dataClass:identifiers:)`` throws for values under the root keys of new data;
+  ///   `unsupported` (`no-lease`).
+  public func opener(dataClass: String = defaultClass) async throws(KeyCustodyError) -> Opener {
+    try requireLeases()
+    let context = try context("-", dataClass, [:])
+    _ = try await primaries(context)
+    let record = try await custody.record(id)
+    let group = try record.profile.group(of: context.dataClass)
+    for key in record.rootKeys where key.group == group && !key.isPrimary {
+      _ = try? await custody.lease(key, of: record)
+    }
+    return try keepOpener(dataClass)
+  }
+
+  /// Makes a sealer, and remembers it while these are the keys of new data.
+  @discardableResult
+  func keepSealer(_ keys: LayeredKeys, _ dataClass: String) throws(KeyCustodyError) -> Sealer {
+    let name = try DataClass(dataClass)
+    let sealer = Sealer(
+      RecordSealer(keys: keys, resource: id, dataClass: name, random: custody.environment.random),
+      time: custody.environment.time)
+    custody.cache.keep(sealer, id, dataClass) { record in
+      guard let group = try? record.profile.group(of: name) else { return false }
+      return record.primary(.service, group)?.id == keys.service.id
+        && record.primary(.customer, group)?.id == keys.customer.id
+    }
+    return sealer
+  }
+
+  /// Makes an opener with all root keys of the class whose leases live, and remembers it.
+  @discardableResult
+  func keepOpener(_ dataClass: String) throws(KeyCustodyError) -> Opener {
+    let name = try DataClass(dataClass)
+    var keys: [(layer: Layer, key: RootKey)] = []
+    if let record = custody.cache[id], let group = try? record.profile.group(of: name) {
+      // The newest first: most values are under them.
+      for known in record.rootKeys.reversed() where known.group == group {
+        if let key = custody.leases.living(known.id) { keys.append((known.layer, key)) }
+      }
+    }
+    let opener = Opener(
+      RecordOpener(keys: keys, resource: id, dataClass: name), time: custody.environment.time)
+    let ids = Set(keys.map(\.key.id))
+    custody.cache.keep(opener, id, dataClass) { record in ids.isSubset(of: record.rootKeys.map(\.id)) }
+    return opener
+  }
+
+  private func requireLeases() throws(KeyCustodyError) {
+    guard custody.leases.duration > .zero else {
+      throw KeyCustodyError(
+        .unsupported, .noLease, "This deployment asks the key provider for every operation: nothing can be held.",
+        remedy: "Use the resource itself; or give leases a duration: service.leaseSeconds.")
+    }
+  }
+}
+
+extension KeyCustodyError.Reason {
+  /// Leases have no duration here.
+  public static let noLease = Self("no-lease")
+}

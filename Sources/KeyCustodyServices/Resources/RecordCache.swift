@@ -1,0 +1,118 @@
+import KeyCustody
+import KeyCustodyEnvelope
+import Synchronization
+
+/// The records of resources that this process remembers, each the newest it has seen, and what seals and opens by them.
+final class RecordCache: Sendable {
+  /// What seals and opens one resource's values of one data class.
+  private struct Ports {
+    /// As callers write it.
+    let dataClass: String
+    var sealer: Sealer?
+    var opener: Opener?
+  }
+  private struct State {
+    var entries: [ResourceID: RecordView<ResourceRecord>.Revised] = [:]
+    /// Apart from the records: whoever looks one up takes a copy, and this is small.
+    var ports: [ResourceID: [Ports]] = [:]
+    /// How many resources were deleted: what was read before a deletion is not remembered after it.
+    var deletions: UInt64 = 0
+    var portCount = 0
+
+    mutating func forget(_ id: ResourceID) {
+      entries[id] = nil
+      portCount -= ports.removeValue(forKey: id)?.count ?? 0
+    }
+  }
+  private let state = Mutex(State())
+  /// The most data classes that are remembered to be sealed for; past that all are made anew.
+  private static let maximumPorts = 8192
+
+  subscript(_ id: ResourceID) -> ResourceRecord? { state.withLock { $0.entries[id]?.value } }
+
+  var deletions: UInt64 { state.withLock { $0.deletions } }
+
+  /// Remembers a record unless a newer one is known, and answers with the newer, and with the root keys that were for
+  /// new data by the older and are not by it.
+  func remember(
+    _ found: RecordView<ResourceRecord>.Revised, readAt deletions: UInt64
+  ) -> (record: ResourceRecord, isNews: Bool, retired: [RootKeyID]) {
+    let id = found.value.id
+    return state.withLock { state in
+      let known = state.entries[id]
+      if let known, known.revision >= found.revision { return (known.value, false, []) }
+      // What is known is older, and goes in any case.
+      state.forget(id)
+      if deletions == state.deletions { state.entries[id] = found }
+      return (found.value, true, known.map { found.value.retired(since: $0.value) } ?? [])
+    }
+  }
+
+  /// The revision of what is remembered of a resource.
+  func revision(_ id: ResourceID) -> StoreRevision? { state.withLock { $0.entries[id]?.revision } }
+
+  func forget(_ id: ResourceID, isDeleted: Bool = false) {
+    state.withLock { state in
+      state.forget(id)
+      if isDeleted { state.deletions += 1 }
+    }
+  }
+
+  /// Everything may have changed: look before the next use.
+  func forgetAll() {
+    state.withLock { state in
+      state.entries = [:]
+      state.ports = [:]
+      state.portCount = 0
+      state.deletions += 1
+    }
+  }
+
+  // MARK: Ports
+
+  /// What seals new values; of the record that is remembered now, or none.
+  func sealer(_ id: ResourceID, _ dataClass: String) -> Sealer? {
+    state.withLock { state in
+      guard let ports = state.ports[id] else { return nil }
+      for index in ports.indices where ports[index].dataClass == dataClass { return ports[index].sealer }
+      return nil
+    }
+  }
+
+  func opener(_ id: ResourceID, _ dataClass: String) -> Opener? {
+    state.withLock { state in
+      guard let ports = state.ports[id] else { return nil }
+      for index in ports.indices where ports[index].dataClass == dataClass { return ports[index].opener }
+      return nil
+    }
+  }
+
+  /// Keeps a sealer for as long as the record stands, if that is still one that says the same of its keys.
+  func keep(_ sealer: Sealer, _ id: ResourceID, _ dataClass: String, if isRight: (ResourceRecord) -> Bool) {
+    change(id, dataClass, if: isRight) { $0.sealer = sealer }
+  }
+
+  func keep(_ opener: Opener, _ id: ResourceID, _ dataClass: String, if isRight: (ResourceRecord) -> Bool) {
+    change(id, dataClass, if: isRight) { $0.opener = opener }
+  }
+
+  private func change(
+    _ id: ResourceID, _ dataClass: String, if isRight: (ResourceRecord) -> Bool, _ body: (inout Ports) -> Void
+  ) {
+    state.withLock { state in
+      guard let found = state.entries[id], isRight(found.value) else { return }
+      if state.portCount >= Self.maximumPorts {
+        state.ports = [:]
+        state.portCount = 0
+      }
+      var all = state.ports[id] ?? []
+      let index = all.firstIndex { $0.dataClass == dataClass } ?? all.count
+      if index == all.count {
+        all.append(Ports(dataClass: dataClass))
+        state.portCount += 1
+      }
+      body(&all[index])
+      state.ports[id] = all
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import KeyCustody
+import Synchronization
+
+/// The records that wait for the disk, and their callers.
+///
+/// All that wait when the thread is free are one write. Nobody waits longer than the deadline: whoever does is refused,
+/// and what was not handed to the disk by then is never written.
+final class AuditQueue: Sendable {
+  private struct Waiter {
+    let deadline: Duration
+    let continuation: CheckedContinuation<Result<Void, KeyCustodyError>, Never>
+  }
+  private struct State {
+    var waiters: [UInt64: Waiter] = [:]
+    var queue: [(id: UInt64, event: AuditEvent)] = []
+    var nextID: UInt64 = 0
+    /// Since when the thread has been at the batch in hand.
+    var batchBegan: Duration?
+    var watchdog: Task<Void, Never>?
+    var isClosed = false
+  }
+  /// What a batch is at most.
+  static let batch = 4096
+  /// How many may wait.
+  static let room = 32_768
+
+  private let state = Mutex(State())
+  private let time: any TimeSource
+  private let patience: Duration
+
+  init(time: any TimeSource, patience: Duration) {
+    self.time = time
+    self.patience = patience
+  }
+
+  /// How many wait.
+  var count: Int { state.withLock { $0.waiters.count } }
+
+  /// Waits until the event is on the disk.
+  ///
+  /// - Parameter start: called when the thread must be told that there is work.
+  /// - Throws: `unavailable` (`audit-unavailable`).
+  func wait(for event: AuditEvent, start: () -> Void) async throws(KeyCustodyError) {
+    let result = await withCheckedContinuation { continuation in
+      let now = time.running()
+      let waiter = Waiter(deadline: now + patience, continuation: continuation)
+      let entry = state.withLock { state -> Result<Bool, KeyCustodyError> in
+        if state.isClosed { return .failure(AuditErrors.closed) }
+        // The disk has not answered for so long that it would not answer this one in time either.
+        if let began = state.batchBegan, began + patience <= now { return .failure(AuditErrors.tooLate(patience)) }
+        if state.waiters.count >= Self.room { return .failure(AuditErrors.overrun) }
+        state.waiters[state.nextID] = waiter
+        state.queue.append((state.nextID, event))
+        state.nextID += 1
+        if state.watchdog == nil { state.watchdog = Task { await self.watch() } }
+        return .success(state.queue.count == 1)
+      }
+      switch entry {
+      case .failure(let error): continuation.resume(returning: .failure(error))
+      case .success(let isFirst): if isFirst { start() }
+      }
+    }
+    try result.get()
+  }
+
+  /// Writes what waits, a batch at a time; called on the thread.
+  func drain(_ write: ([AuditEvent]) throws(KeyCustodyError) -> Void) {
+    while true {
+      let batch = state.withLock { state in
+        let batch = Array(state.queue.prefix(Self.batch))
+        state.queue.removeFirst(batch.count)
+        state.batchBegan = batch.isEmpty ? nil : time.running()
+        return batch
+      }
+      guard !batch.isEmpty else { return }
+      let result: Result<Void, KeyCustodyError>
+      do throws(KeyCustodyError) { result = .success(try write(batch.map(\.event))) } catch { result = .failure(error) }
+      let waiters = state.withLock { state in
+        state.batchBegan = nil
+        return batch.compactMap { state.waiters.removeValue(forKey: $0.id) }
+      }
+      for waiter in waiters { waiter.continuation.resume(returning: result) }
+    }
+  }
+
+  /// Takes no more, and refuses who still waits when `deadline` has come.
+  func close() {
+    state.withLock { $0.isClosed = true }
+  }
+
+  /// Ends the watch: nobody waits any more.
+  func end() {
+    let (waiters, watchdog) = state.withLock { state in
+      state.isClosed = true
+      defer { (state.waiters, state.queue, state.watchdog) = ([:], [], nil) }
+      return (Array(state.waiters.values), state.watchdog)
+    }
+    watchdog?.cancel()
+    for waiter in waiters { waiter.continuation.resume(returning: .failure(AuditErrors.closed)) }
+  }
+
+  /// Refuses whoever has waited too long; ends when nobody waits.
+  private func watch() async {
+    while true {
+      let next = state.withLock { state -> Duration? in
+        let next = state.waiters.values.map(\.deadline).min()
+        if next == nil { state.watchdog = nil }
+        return next
+      }
+      guard let next, (try? await time.wait(until: next)) != nil else { return }
+      let now = time.running()
+      let late = state.withLock { state -> [Waiter] in
+        let late = state.waiters.filter { $0.value.deadline <= now }
+        for id in late.keys { state.waiters[id] = nil }
+        state.queue.removeAll { late[$0.id] != nil }
+        return Array(late.values)
+      }
+      for waiter in late { waiter.continuation.resume(returning: .failure(AuditErrors.tooLate(patience))) }
+    }
+  }
+}
