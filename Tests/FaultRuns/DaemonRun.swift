@@ -18,12 +18,12 @@ struct DaemonRun {
     "/usr/lib/pkcs11/p11-kit-client.so",
   ]
 
-  func run() async throws -> Bool {
+  func run() async throws -> Verdict {
     guard let client = Self.clients.first(where: { unsafe access($0, R_OK) == 0 }),
       unsafe access("/usr/bin/p11-kit", X_OK) == 0
     else {
       say("daemon: not run, for want of p11-kit (apt-get install p11-kit p11-kit-modules)")
-      return true
+      return Verdict()
     }
     let rounds = try options.number("rounds", 5)
     let folder = try TemporaryFolder()
@@ -55,7 +55,7 @@ struct DaemonRun {
       let back = try await load.meter.fullService(within: .seconds(30))
       let counts = load.meter.counts
       say("daemon: round \(round), \(counts.attempts - before.attempts) attempts; \(counts.line)")
-      verdict.demand(
+      verdict.demandTime(
         back.map { $0 <= Self.limit } ?? false,
         "full service \(back?.inSeconds ?? "-") s after its start (at most \(Self.limit.inSeconds))")
     }
@@ -69,7 +69,7 @@ struct DaemonRun {
     verdict.demand(counts.lost.isEmpty && counts.done > 0, "\(counts.lost.count) lost, \(counts.done) done")
     verdict.demand(counts.wrong == 0 && counts.notFound == 0, "\(counts.wrong) wrong, \(counts.notFound) not found")
     verdict.demand(true, "this process lives, process \(getpid())")
-    return verdict.isMet
+    return verdict
   }
 
   /// Starts the daemon and waits for its socket.

@@ -70,7 +70,7 @@ struct ExhaustiveRuns {
 
   init(_ options: Options) { self.options = options }
 
-  func run() async throws -> Bool {
+  func run() async throws -> Verdict {
     let start = time.running()
     let material = try SoftwareKey.generate(.rsa(bits: 2048), random: SystemRandom()).serialized().plain
     var workers: [ExhaustiveWorker] = []
@@ -106,7 +106,7 @@ struct ExhaustiveRuns {
       tally.notReached * 20 < jobs.count,
       "\(tally.notReached) not reached (less than 1 in 20); of the others that run "
         + "in this process \(tally.elsewhere) hit another call than the run without faults has there")
-    return verdict.isMet
+    return verdict
   }
 
   private func runAll(

@@ -71,11 +71,23 @@ func say(_ line: String) {
 
 /// The figures that were demanded, and whether they were met.
 struct Verdict {
-  private(set) var isMet = true
+  /// Whether nothing went wrong.
+  private(set) var isRight = true
+  /// Whether everything was done in its time.
+  private(set) var isInTime = true
 
   /// Prints a figure with what was demanded of it.
   mutating func demand(_ isMet: Bool, _ line: String) {
-    say("  \(isMet ? "ok   " : "SHORT") \(line)")
-    self.isMet = self.isMet && isMet
+    isRight = Self.say(isMet, line) && isRight
+  }
+
+  /// Prints a time or a rate with what was demanded of it: a machine that others use too can spoil it.
+  mutating func demandTime(_ isMet: Bool, _ line: String) {
+    isInTime = Self.say(isMet, line) && isInTime
+  }
+
+  private static func say(_ isMet: Bool, _ line: String) -> Bool {
+    KeyCustodyFaultRuns.say("  \(isMet ? "ok   " : "SHORT") \(line)")
+    return isMet
   }
 }

@@ -75,6 +75,7 @@ struct Stand: Sendable {
           + "\(report.openSessions) sessions open, at most \(report.maxOpenSessions), \(report.logins) logins, \(report.afterFinalize) calls while it was not initialised"
       )
     }
-    verdict.demand(closing.map { $0 < .seconds(5) } ?? false, "closed in \(closing?.inSeconds ?? "-") s (at most 5)")
+    verdict.demandTime(
+      closing.map { $0 < .seconds(5) } ?? false, "closed in \(closing?.inSeconds ?? "-") s (at most 5)")
   }
 }

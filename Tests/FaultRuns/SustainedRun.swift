@@ -15,7 +15,7 @@ struct SustainedRun {
     "vanish ms=300 mode=deaf every=29000", "maxsessions n=4",
   ]
 
-  func run() async throws -> Bool {
+  func run() async throws -> Verdict {
     let seconds = try options.number("seconds", 120)
     let stand = try await Stand(options, timeout: 5)
     try await stand.pass(.seconds(1))
@@ -37,12 +37,12 @@ struct SustainedRun {
     say("  injected \(report.injections): \(injected)")
     try stand.judge(&verdict, closing: closing)
     // Patient clients hide a token that is starved of sessions.
-    verdict.demand(rate >= 100, "\(rate) operations/s under faults, \(report.calls) PKCS#11 calls (at least 100)")
+    verdict.demandTime(rate >= 100, "\(rate) operations/s under faults, \(report.calls) PKCS#11 calls (at least 100)")
     let p99 = counts.percentile(0.99)
-    verdict.demand(p99 <= .seconds(1), "p99 of an attempt \(p99.inSeconds) s (at most 1)")
-    verdict.demand(
+    verdict.demandTime(p99 <= .seconds(1), "p99 of an attempt \(p99.inSeconds) s (at most 1)")
+    verdict.demandTime(
       back.map { $0 <= .seconds(5) } ?? false,
       "full service \(back?.inSeconds ?? "-") s after the faults (at most 5)")
-    return verdict.isMet
+    return verdict
   }
 }

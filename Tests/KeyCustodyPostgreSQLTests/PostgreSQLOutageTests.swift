@@ -18,15 +18,18 @@ struct PostgreSQLOutageTests {
     try await administrator.run { try store.server.shutDown() }
     let clock = ContinuousClock()
     let away = KeyCustodyError.of(.unavailable, .unreachable)
-    let time = await clock.measure {
-      for _ in 0..<50 {
-        let error = await #expect(throws: away) { try await records.read(try RecordKey("a")) }
-        #expect(error?.retryAfter != nil)
-        await #expect(throws: away) { try await records.put("b") }
-        await #expect(throws: away) { try await records.watch(since: .zero) }
-      }
+    var times: [Duration] = []
+    for _ in 0..<50 {
+      let start = clock.now
+      let error = await #expect(throws: away) { try await records.read(try RecordKey("a")) }
+      #expect(error?.retryAfter != nil)
+      await #expect(throws: away) { try await records.put("b") }
+      await #expect(throws: away) { try await records.watch(since: .zero) }
+      times.append((clock.now - start) / 3)
     }
-    #expect(time < .seconds(10))
+    // The middle one: a busy machine makes single calls late, a call that waits for the server makes all.
+    #expect(times.sorted()[25] < .seconds(1))
+    print("a server that was away was told of in \(times.sorted()[25])")
     await #expect(throws: away) { try await store.open() }
     try await administrator.run { try store.server.start() }
     let found = try await persistently { try await records.read(try RecordKey("a")) }
@@ -45,26 +48,27 @@ struct PostgreSQLOutageTests {
     let revision = try await persistently { try await records.put("a") }
     store.server.suspend(true)
     let clock = ContinuousClock()
-    let longest = await withTaskGroup(of: Duration.self) { group in
-      for number in 0..<24 {
-        group.addTask {
-          let start = clock.now
-          let error = await #expect(throws: KeyCustodyError.self) {
-            if number % 3 == 0 {
-              _ = try await records.put("hung/\(number)")
-            } else {
-              _ = try await records.read(try RecordKey("a"))
+    let (longest, delay) = try await withSchedulingDelay {
+      await withTaskGroup(of: Duration.self) { group in
+        for number in 0..<24 {
+          group.addTask {
+            let start = clock.now
+            let error = await #expect(throws: KeyCustodyError.self) {
+              if number % 3 == 0 {
+                _ = try await records.put("hung/\(number)")
+              } else {
+                _ = try await records.read(try RecordKey("a"))
+              }
             }
+            #expect([.timeout, .unavailable, .busy].contains(error?.code))
+            return clock.now - start
           }
-          #expect([.timeout, .unavailable, .busy].contains(error?.code))
-          return clock.now - start
         }
+        return await group.reduce(.zero) { max($0, $1) }
       }
-      return await group.reduce(.zero) { max($0, $1) }
     }
     store.server.suspend(false)
-    // A bound with room for a busy machine.
-    #expect(longest < .seconds(6))
+    #expect(longest < .seconds(4) + delay * 8, "tasks were run up to \(delay) late")
     let found = try await persistently { try await records.read(try RecordKey("a")) }
     #expect(found?.revision == revision)
     _ = try await persistently { try await records.put("after") }

@@ -9,7 +9,7 @@ import Synchronization
 /// An operating-system thread of its own for an actor whose work blocks: C libraries, file system, databases.
 ///
 /// Give it to an actor as `unownedExecutor`, or hand it work with ``perform(_:)``. Jobs run one at a time, in order. The
-/// thread ends with its owner. SIGPIPE is blocked on it: a C library whose daemon has gone gets an error from its
+/// thread ends with its owner. The system shows it as `key-custody` (top -H, gdb). SIGPIPE is blocked on it: a C library whose daemon has gone gets an error from its
 /// `write`, and the process lives.
 public final class DedicatedThread: SerialExecutor {
   private let queue: JobQueue
@@ -80,6 +80,7 @@ private final class JobQueue: Sendable {
     unsafe sigemptyset(&pipe)
     unsafe sigaddset(&pipe, SIGPIPE)
     unsafe pthread_sigmask(SIG_BLOCK, &pipe, nil)
+    Self.name()
     while true {
       signal.wait()
       let (jobs, isStopped) = state.withLock { state in
@@ -89,6 +90,18 @@ private final class JobQueue: Sendable {
       for job in jobs { job() }
       if isStopped { return }
     }
+  }
+}
+
+extension JobQueue {
+  /// Names this thread; where that can't be done it has its process's name.
+  private static func name() {
+    // pthread_setname_np is hidden from Swift.
+    let file = unsafe open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return }
+    let name: StaticString = "key-custody"
+    _ = unsafe write(file, name.utf8Start, name.utf8CodeUnitCount)
+    close(file)
   }
 }
 
