@@ -104,6 +104,10 @@ programs: dependencies ## Run programs that keep their keys in a Key Vault again
 bench: dependencies ## Print ratios against baselines in the same run (QUICK=1: a smoke run; ROWS=R4,R9: those rows)
 	swift run -c release --package-path Benchmarks bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
 
+.PHONY: scale
+scale: dependencies ## Print how figures grow up to RESOURCES=100000 and ITEMS=1000000, one process killed in the middle of its work
+	swift run -c release --package-path Benchmarks bench --scale $(or $(RESOURCES),100000),$(or $(ITEMS),1000000)
+
 .PHONY: fuzz
 fuzz: dependencies ## Fuzz every reader of outside bytes (QUICK=1: 10^7 executions; MINUTES=10: for each target)
 	Fuzzing/run.sh $(if $(QUICK),quick,long $(or $(MINUTES),10))

@@ -14,7 +14,8 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CP11Kit", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
     .target(
-      name: "CBaseline", dependencies: ["CP11Kit"], linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+      name: "CBaseline", dependencies: ["CP11Kit"],
+      linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto"), .linkedLibrary("sqlite3")]),
     .executableTarget(
       name: "bench",
       dependencies: [
@@ -22,6 +23,7 @@ let package = Package(
         .product(name: "KeyCustody", package: "key-custody"),
         .product(name: "KeyCustodyEnvelope", package: "key-custody"),
         .product(name: "KeyCustodyMemory", package: "key-custody"),
+        .product(name: "KeyCustodyFile", package: "key-custody"),
         .product(name: "KeyCustodyPKCS11", package: "key-custody"),
         .product(name: "KeyCustodySQLite", package: "key-custody"),
         .product(name: "keycustody", package: "key-custody"),

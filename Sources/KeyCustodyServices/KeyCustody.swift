@@ -66,6 +66,7 @@ public final class KeyCustody: Sendable {
   /// Values that are sealed and not yet stored.
   let sealings = Sealings()
   let cache = RecordCache()
+  let sessions = HeldSessions()
   /// What other processes change in stores that are shared.
   let watches = Mutex<[StoreWatch]>([])
   /// The longest lease of all processes that share the store.

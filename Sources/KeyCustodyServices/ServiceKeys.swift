@@ -90,6 +90,13 @@ extension KeyCustody {
     return uri.with(version: key.newest?.version)
   }
 
+  /// The newest version of the service's KEK for each layer.
+  func newestServiceKeys() async throws(KeyCustodyError) -> [Layer: KeyURI] {
+    var newest: [Layer: KeyURI] = [:]
+    for layer in Layer.allCases { newest[layer] = try await newestServiceKey(layer) }
+    return newest
+  }
+
   /// The address of the service's KEK for a layer, without a version.
   func serviceKey(_ layer: Layer) throws(KeyCustodyError) -> KeyURI {
     vaults.uri(try VaultName(ServiceKeys.vaultName), try ServiceKeys.keyName(layer))
@@ -199,11 +206,19 @@ extension KeyCustody {
     return key
   }
 
-  /// A principal, authenticated anew by a token of its own, as every caller of a vault is (SEMANTICS I1, I3).
+  /// A principal, authenticated anew as every caller of a vault is (SEMANTICS I1, I3): by a token of its own, which lasts
+  /// for many calls, and by what the directory says of it now.
   func principal(_ id: PrincipalID) async throws(KeyCustodyError) -> Principal {
-    let token: String
+    if let session = sessions[id, environment.time.running()] {
+      do throws(KeyCustodyError) { return try await identities.authenticate(session) } catch {
+        guard error.code == .credentialRejected else { throw error }
+      }
+    }
     do throws(KeyCustodyError) {
-      token = try await identities.issueToken(for: id, audience: audience, lifetime: .seconds(300))
+      let begun = environment.time.running()
+      let session = try await identities.session(for: id, audience: audience, lifetime: HeldSessions.lifetime)
+      sessions.keep(session, of: id, from: begun)
+      return try await identities.authenticate(session)
     } catch {
       // Not every `notFound`: the key that signs tokens may be what is missing.
       guard error.reason == .principalUnknown else { throw error }
@@ -211,7 +226,6 @@ extension KeyCustody {
         .denied, .identityOff, "The identity '\(id)' does not exist any more.",
         remedy: "Switch the resource's identity on again and grant it access.")
     }
-    return try await identities.authenticate(.token(token), audience: audience)
   }
 
   /// How long a provider may take before its answer is not waited for any more.

@@ -167,7 +167,7 @@ func failure(_ body: () async throws -> Void) async -> KeyCustodyError? {
   return nil
 }
 
-/// Waits for what a task in the background will do, for at most 30 seconds of real time.
+/// Waits for what a task in the background will do, for at most two minutes of real time.
 func eventually(_ what: Comment, _ condition: () async throws -> Bool) async throws {
   let end = ContinuousClock.now + .seconds(120)
   while try await !condition() {

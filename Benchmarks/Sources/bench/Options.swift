@@ -24,6 +24,10 @@ enum RowName: String, CaseIterable {
   case leases = "R10"
   /// Keys over HTTPS.
   case server = "R11"
+  /// Keysets wrapped anew.
+  case rewraps = "R12"
+  /// Many resources in memory.
+  case memory = "R13"
   /// Starting.
   case start = "R14"
 }
@@ -34,6 +38,8 @@ struct Options {
   private(set) var isQuick = false
   /// The rows asked for by name; `nil` for all.
   private(set) var names: [RowName]?
+  /// How figures grow, up to so many resources and items, in place of the rows.
+  private(set) var scale: Scale?
 
   /// Those of this run; ends the process when they make no sense.
   static let current: Options = {
@@ -53,7 +59,14 @@ struct Options {
           }
           return row
         }
-      default: throw Unexpected(description: "'\(argument)' is neither --quick nor --rows NAME,NAME.")
+      case "--scale":
+        let numbers = (rest.next() ?? "").split(separator: ",").compactMap { Int($0) }
+        guard numbers.count == 2 else {
+          throw Unexpected(description: "--scale wants two numbers: RESOURCES,ITEMS.")
+        }
+        scale = Scale(resources: numbers[0], items: numbers[1])
+      default:
+        throw Unexpected(description: "'\(argument)' is none of --quick, --rows NAME,NAME and --scale RESOURCES,ITEMS.")
       }
     }
   }

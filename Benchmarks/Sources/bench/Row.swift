@@ -61,11 +61,11 @@ private func shown(_ value: Double, decimals: Double = 1000) -> String { "\((val
 /// Both give nanoseconds for each run, whatever the ratio says.
 func row(
   _ row: String, _ name: String, _ baselineName: String, goal: Goal, unit: String = "us", scale: Double = 1000,
-  ours: () async throws -> Double, baseline: () async throws -> Double
+  rounds: Int = Options.current.rounds, ours: () async throws -> Double, baseline: () async throws -> Double
 ) async throws {
   _ = try await (ours(), baseline())
   var pairs: [(ours: Double, baseline: Double)] = []
-  for round in 0..<Options.current.rounds {
+  for round in 0..<rounds {
     // Whoever comes second finds the processor in another state: take turns.
     if round.isMultiple(of: 2) {
       let first = try await ours()

@@ -33,7 +33,9 @@ func resourceRows() async throws {
 // Off the main actor, as a server's work is.
 @concurrent func run() async throws {
   try await BaselineServer.serveIfAsked()
+  try await ManyResources.holdIfAsked()
   let options = Options.current
+  if let scale = options.scale { return try await scale.run() }
   if options.includes(.sealRecord, .openRecord, .twoLayers) { try await plainRecords() }
   if options.includes(.objects) { try await objects() }
   if options.includes(.records, .objects, .files, .reads, .leases) { try await resourceRows() }
@@ -42,6 +44,8 @@ func resourceRows() async throws {
   // Processes of their own, which take longer than a look at whether all runs.
   guard !options.isQuick || options.names != nil else { return }
   if options.includes(.server) { try await serverRows() }
+  if options.includes(.rewraps) { try await rewrapRows() }
+  if options.includes(.memory) { try await memoryRows() }
   if options.includes(.start) { try await startRows() }
 }
 

@@ -20,6 +20,17 @@ public struct UpkeepReport: Sendable, Hashable, Codable {
 
   /// Nothing yet.
   public init() {}
+
+  /// Adds what was done for a resource, and tells of it.
+  fileprivate mutating func add(_ other: Self, _ progress: (Self) async -> Void) async {
+    resources += other.resources
+    rewrapped += other.rewrapped
+    followed += other.followed
+    destroyed += other.destroyed
+    planned += other.planned
+    failed += other.failed
+    await progress(self)
+  }
 }
 
 extension KeyCustody {
@@ -37,25 +48,38 @@ extension KeyCustody {
     rotatingServiceKeysAfter keyAge: Duration? = nil, progress: (UpkeepReport) async -> Void = { _ in }
   ) async throws(KeyCustodyError) -> UpkeepReport {
     if let keyAge { try await rotateServiceKeys(olderThan: keyAge) }
-    var newest: [Layer: KeyURI] = [:]
-    for layer in Layer.allCases { newest[layer] = try await newestServiceKey(layer) }
+    let newest = try await newestServiceKeys()
     var report = UpkeepReport()
     var last: RecordKey?
     while true {
       let page = try await resources.page(prefix: "resources/", after: last, limit: 100)
-      for (_, record) in page {
-        guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }
-        do throws(KeyCustodyError) { try await look(after: record, newest, &report) } catch {
-          report.failed += 1
-          environment.logger.warning(
-            "upkeep", metadata: ["resource": "\(record.id)", "error": "\(error.code)/\(error.reason.rawValue)"])
+      // Side by side: what several have changed by then, a store writes at once.
+      await withTaskGroup(of: UpkeepReport.self) { group in
+        for (index, (_, record)) in page.enumerated() where !Task.isCancelled {
+          if index >= Self.upkeepWidth, let done = await group.next() { await report.add(done, progress) }
+          group.addTask { await self.lookSafely(after: record, newest) }
         }
-        report.resources += 1
-        await progress(report)
+        for await done in group { await report.add(done, progress) }
       }
+      guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }
       last = page.last?.key
       if page.count < 100 { return report }
     }
+  }
+
+  /// How many resources are looked after at a time.
+  private static var upkeepWidth: Int { 16 }
+
+  /// What was done for one resource; an error is its own.
+  private func lookSafely(after record: ResourceRecord, _ newest: [Layer: KeyURI]) async -> UpkeepReport {
+    var report = UpkeepReport()
+    do throws(KeyCustodyError) { try await look(after: record, newest, &report) } catch {
+      report.failed += 1
+      environment.logger.warning(
+        "upkeep", metadata: ["resource": "\(record.id)", "error": "\(error.code)/\(error.reason.rawValue)"])
+    }
+    report.resources += 1
+    return report
   }
 
   private func rotateServiceKeys(olderThan age: Duration) async throws(KeyCustodyError) {
@@ -76,7 +100,7 @@ extension KeyCustody {
     let resource = ProtectedResource(id: record.id, custody: self)
     report.destroyed += try await endEpochs(of: record)
     if record.rootKeys.contains(where: { !$0.isCustomerManaged && $0.kek != newest[$0.layer] }) {
-      report.rewrapped += try await resource.rewrapServiceKeys()
+      report.rewrapped += try await resource.rewrapServiceKeys(under: newest)
     }
     if record.mode.isConverting || !record.outgoing.isEmpty {
       guard try await pendingJob(for: record.id) == nil else { return }

@@ -43,6 +43,8 @@ final class LeaseTable: Sendable {
   }
   private struct State {
     var leases: [RootKeyID: Lease] = [:]
+    /// By when each lease ends, at the latest.
+    var deadlines = DeadlineHeap()
     var attempts: [UInt64: Attempt] = [:]
     var nextAttempt: UInt64 = 0
     /// Grows with every change that may have taken access away.
@@ -194,6 +196,7 @@ final class LeaseTable: Sendable {
       }
       state.leases[id] = Lease(
         key: used, origin: Origin(record, of: resource), renewal: start + duration / 2, deadline: start + duration)
+      state.deadlines.insert(start + duration, id)
       // Under the lock: whoever marks it stale meanwhile comes before or after this, never in between.
       used.extendLease(until: start + duration, renewal: start + duration / 2, renew: renew)
       return used
@@ -297,6 +300,7 @@ final class LeaseTable: Sendable {
       state.isClosed = true
       for lease in state.leases.values { lease.key.destroy() }
       state.leases = [:]
+      state.deadlines.removeAll()
       defer { state.sweeper = nil }
       return state.sweeper
     }
@@ -324,13 +328,17 @@ final class LeaseTable: Sendable {
   private func sweep() -> Duration? {
     let now = time.running()
     return state.withLock { state in
-      for (id, lease) in state.leases where lease.deadline <= now {
+      while let id = state.deadlines.take(dueAt: now) {
+        // One that was renewed has a later entry too.
+        guard let lease = state.leases[id], lease.deadline <= now else { continue }
         lease.key.destroy()
         state.leases[id] = nil
       }
-      let next = state.leases.values.map(\.deadline).min()
-      if next == nil { state.sweeper = nil }
-      return next
+      if state.leases.isEmpty {
+        state.deadlines.removeAll()
+        state.sweeper = nil
+      }
+      return state.deadlines.first?.deadline
     }
   }
 }

@@ -104,8 +104,8 @@ extension ProtectedResource {
           of: record, to: mode, customerKey: full, isFollowed: isFollowed, kek: full, holder: identity,
           isCustomerManaged: true)
       case .rewrap:
-        try await rewrap(record.rootKeys.filter(\.isCustomerManaged), of: record, under: full, holder: identity) {
-          current in
+        let old = record.rootKeys.filter(\.isCustomerManaged).map { (key: $0, kek: full) }
+        try await rewrap(old, of: record, holder: identity) { current in
           current.customerKey = full
           current.followsNewest = isFollowed
         }

@@ -135,25 +135,27 @@ extension ProtectedResource {
   /// - Throws: `busy` (`conflict`) when the keyset was changed meanwhile; what unwrapping and wrapping throw.
   @discardableResult
   public func rewrapServiceKeys() async throws(KeyCustodyError) -> Int {
-    var count = 0
-    for layer in Layer.allCases {
-      let record = try await custody.record(id, refresh: true)
-      let newest = try await custody.newestServiceKey(layer)
-      let old = record.rootKeys.filter { !$0.isCustomerManaged && $0.layer == layer && $0.kek != newest }
-      try await rewrap(old, of: record, under: newest, holder: custody.servicePrincipal) { _ in }
-      count += old.count
-    }
-    return count
+    try await rewrapServiceKeys(under: try await custody.newestServiceKeys())
   }
 
-  /// Wraps root keys anew under another KEK, one of the same owner; they stay what they are.
+  func rewrapServiceKeys(under newest: [Layer: KeyURI]) async throws(KeyCustodyError) -> Int {
+    let record = try await custody.record(id, refresh: true)
+    var old: [(key: RootKeyRecord, kek: KeyURI)] = []
+    for key in record.rootKeys where !key.isCustomerManaged {
+      if let kek = newest[key.layer], key.kek != kek { old.append((key, kek)) }
+    }
+    try await rewrap(old, of: record, holder: custody.servicePrincipal) { _ in }
+    return old.count
+  }
+
+  /// Wraps root keys anew, each under another KEK of the same owner; they stay what they are.
   func rewrap(
-    _ old: [RootKeyRecord], of record: ResourceRecord, under kek: KeyURI, holder: PrincipalID,
+    _ old: [(key: RootKeyRecord, kek: KeyURI)], of record: ResourceRecord, holder: PrincipalID,
     _ body: (inout ResourceRecord) -> Void
   ) async throws(KeyCustodyError) {
     guard !old.isEmpty else { return }
     var rewrapped: [RootKeyRecord] = []
-    for key in old {
+    for (key, kek) in old {
       let material = try await custody.unwrapMaterial(key, of: id)
       var new = try await custody.wrap(
         material, id, layer: key.layer, group: key.group, epoch: key.epoch, kek: kek, holder: holder,

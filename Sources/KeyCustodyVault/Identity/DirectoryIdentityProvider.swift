@@ -88,11 +88,41 @@ public struct DirectoryIdentityProvider: IdentityProvider, IdentityAdministratio
   /// - Throws: `credentialRejected` (`wrong-secret`); what the store throws.
   public func authenticate(token: String, for audiences: Set<String>) async throws(KeyCustodyError) -> Principal {
     try checkOpen()
-    let claims = try tokens.verify(token, audiences: audiences)
+    return try await authenticate(try tokens.verify(token, audiences: audiences))
+  }
+
+  private func authenticate(_ claims: TokenAuthority.Claims) async throws(KeyCustodyError) -> Principal {
     guard let id = claims.principal, let record = try await records.read(try Self.key(id)), record.isEnabled,
       record.objectID == claims.oid
     else { throw Self.rejected }
     return record.principal(method: .token, expires: Timestamp(seconds: claims.exp))
+  }
+
+  /// What a token of this directory says, found good once: its bearer is authenticated by it again and again without the
+  /// token itself, each time by what is on record of them then.
+  package struct Session: Sendable {
+    fileprivate let claims: TokenAuthority.Claims
+  }
+
+  /// Issues a token and keeps what it says in its place.
+  ///
+  /// - Throws: as ``issueToken(for:audience:lifetime:)``.
+  package func session(
+    for id: PrincipalID, audience: String, lifetime: Duration
+  ) async throws(KeyCustodyError) -> Session {
+    Session(
+      claims: try tokens.verify(
+        try await issueToken(for: id, audience: audience, lifetime: lifetime), audiences: [audience]))
+  }
+
+  /// Authenticates the bearer of a token that was found good.
+  ///
+  /// - Throws: `credentialRejected` (`wrong-secret`) when it has ended, or its bearer was switched off or deleted.
+  package func authenticate(_ session: Session) async throws(KeyCustodyError) -> Principal {
+    try checkOpen()
+    let now = environment.time.now().seconds
+    guard session.claims.nbf <= now, now < session.claims.exp else { throw Self.rejected }
+    return try await authenticate(session.claims)
   }
 
   private func authenticate(
