@@ -9,8 +9,7 @@
       commandName: "resource", abstract: "Make resources, and put them under a customer's key and back.",
       subcommands: [
         Create.self, List.self, Status.self, Watch.self, Identity.self, Enable.self, Update.self, Disable.self,
-        Resume.self,
-        ResourceKeysCommand.self, Envelopes.self, Delete.self,
+        Resume.self, Move.self, ResourceKeysCommand.self, Envelopes.self, Delete.self,
       ])
 
     /// Options of every command on one resource.
@@ -208,6 +207,19 @@
         let store = store
         try await options.run { (_, resource) async throws(KeyCustodyError) in
           try await resource.resumeConversion(of: try store.requiredStores(of: resource.id))
+        }
+      }
+    }
+
+    struct Move: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Give a resource to another tenant; its identity and its access to a customer's key stay behind.")
+      @OptionGroup var options: Options
+      @Option(help: "The tenant that is to have it.") var tenant: String
+      func run() async throws {
+        let tenant = tenant
+        try await options.run { (_, resource) async throws(KeyCustodyError) in
+          try await resource.move(to: try TenantID(tenant))
         }
       }
     }

@@ -7,7 +7,7 @@
   struct VaultCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "vault", abstract: "Make and list vaults.",
-      subcommands: [Create.self, List.self, Show.self, Protect.self, Network.self])
+      subcommands: [Create.self, List.self, Show.self, Protect.self, Network.self, Move.self])
 
     /// Options of every command on one vault.
     struct Options: ParsableArguments {
@@ -152,6 +152,29 @@
         var found: [AddressRange] = []
         for text in (ranges ?? "").split(separator: ",") { found.append(try AddressRange(String(text))) }
         return .only(found, trustedServicesBypass: trustedServices)
+      }
+    }
+
+    struct Move: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Give a vault to another tenant; everybody's access to it ends.")
+      @OptionGroup var options: Options
+      @Option(help: "The tenant that is to have it.") var tenant: String
+
+      func run() async throws {
+        try await options.common.run { output in
+          let (vault, tenant) = (try VaultName(options.name), try TenantID(tenant))
+          try await options.place.manage(
+            over: { (_) throws(KeyCustodyError) in
+              throw KeyCustodyError(
+                .denied, .accessDenied, "Over HTTPS nobody reaches into another tenant.",
+                remedy: "Whoever runs the deployment moves vaults, on the server's own machine.")
+            },
+            here: { (administration, _) async throws(KeyCustodyError) in
+              try await administration.moveVault(vault, to: tenant)
+            })
+          output.print("moved vault \(vault) to tenant \(tenant)", ["vault": "\(vault)", "tenant": "\(tenant)"])
+        }
       }
     }
 

@@ -3,6 +3,7 @@ import KeyCustody
 import KeyCustodyFile
 import KeyCustodySQLite
 import KeyCustodyServices
+import Logging
 
 /// A deployment of many resources in a folder: keys in files, state in SQLite.
 struct ManyResources {
@@ -10,6 +11,8 @@ struct ManyResources {
   let count: Int
   /// Of the stored form of one resource, in bytes.
   private(set) var recordLength = 0
+  /// How many root keys each resource has.
+  private(set) var keys = 0
 
   /// Makes them.
   init(_ count: Int) async throws {
@@ -21,6 +24,7 @@ struct ManyResources {
     let custody = try await Self.open(folder.path)
     try await Self.each(count) { _ = try await custody.createResource($0, tenant: TenantID("tenant")) }
     let record = try await custody.policyStores["state"]?.read(RecordKey("resources/\(try Self.name(0).folded)"))
+    keys = try await custody.resource(Self.name(0)).envelopes().count
     await custody.close()
     guard let record else { throw Unexpected(description: "The record of a resource can't be found.") }
     recordLength = record.value.count
@@ -42,13 +46,16 @@ struct ManyResources {
   }
 
   static func open(_ folder: String) async throws -> KeyCustody {
-    try await KeyCustody.open(
+    var logger = Logger(label: "bench")
+    logger.logLevel = .error
+    return try await KeyCustody.open(
       KeyCustodyConfiguration([
         "keyProviders": [
           "keys": ["plugin": "file", "directory": .string("\(folder)/keys"), "keyFile": .string("\(folder)/key")]
         ], "policyStores": ["state": ["plugin": "sqlite", "path": .string("\(folder)/state.sqlite")]],
         "service": ["keyProvider": "keys", "policyStore": "state", "leaseSeconds": 900],
-      ]), plugins: [FilePlugin.plugin, SQLitePlugin.plugin], audit: NoAudit())
+      ]), plugins: [FilePlugin.plugin, SQLitePlugin.plugin], audit: NoAudit(),
+      environment: RuntimeEnvironment(logger: logger))
   }
 
   // MARK: In a process of its own

@@ -35,7 +35,8 @@ struct Scale {
     for _ in 0..<100 { for (resource, sealed) in samples { _ = try await resource.open(sealed, as: "value") } }
     let hot = seconds(since: start) / Double(100 * samples.count)
 
-    let keys = try await custody.rotateServiceKeys().count * count
+    let keys = many.keys * count
+    try await custody.rotateServiceKeys()
     await custody.close()
     // One is killed in the middle; the next one finds what is left.
     try many.hold(.rewrapping).stop()
@@ -58,8 +59,8 @@ struct Scale {
       "idle=\(whole(idle))MiB leased=\(whole(leased))MiB",
       "leased-each=\(whole((leased - idle) * 1_048_576 / Double(count)))B",
       "first-use=\(whole(first * 1e6))us hot=\(whole(hot * 1e9))ns",
-      "killed-after=\(keys - report.rewrapped) rewrapped-then=\(report.rewrapped)",
-      "rate=\(whole(Double(report.rewrapped) / rewrapping))/s")
+      "keysets killed-after=\((keys - report.rewrapped) / many.keys) then=\(report.rewrapped / many.keys)",
+      "rate=\(whole(Double(report.rewrapped) / Double(many.keys) / rewrapping))/s")
   }
 
   /// Puts so many stored items of one resource under a customer's key.

@@ -50,6 +50,24 @@ extension Vaults {
     }
   }
 
+  /// Gives a vault to another tenant: nothing crosses a tenant, so all of its rules go, and nobody may do anything in it
+  /// until new ones are set (SEMANTICS I5).
+  ///
+  /// When it fails it can be repeated.
+  public func move(
+    _ name: VaultName, to tenant: TenantID, by administrator: Administrator = .host
+  ) async throws(KeyCustodyError) {
+    let act = AdministrativeAct("vaults/move", on: address(name), "to tenant \(tenant)")
+    try await administration.change(act, by: administrator) { () async throws(KeyCustodyError) in
+      // Told whatever comes of it: of a lost answer nobody knows.
+      defer { self.tell(.vault(name)) }
+      guard try await self.records.update(try Self.path(name, "definition"), { $0.definition.tenant = tenant }) != nil
+      else { throw VaultErrors.vaultUnknown(name) }
+      // Of principals of the old tenant, who are refused from the moment before.
+      _ = try await self.policies.remove(try Self.path(name, "policy"))
+    }
+  }
+
   /// Sets from where a vault may be reached; acts at once.
   public func setNetworkRules(
     _ rules: NetworkRules, in vault: VaultName, by administrator: Administrator = .host
