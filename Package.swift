@@ -289,6 +289,7 @@ let package = Package(
         "KeyCustody", "KeyCustodyCrypto", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyServer",
         "KeyCustodyMemory", "KeyCustodyAzureKeyVault", "KeyCustodyTesting", "KeyCustodyTestSupport",
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["AzureKeyVault"])),
         .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
         .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
         .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
