@@ -59,8 +59,10 @@ struct WebAddress: Sendable, Hashable {
 
   /// Whether the host is this machine, or as near as an identity endpoint may be that speaks plain HTTP.
   var isLocal: Bool {
-    let parts = host.split(separator: ".", omittingEmptySubsequences: false).compactMap { UInt8($0) }
-    guard parts.count == 4 else { return host == "localhost" }
+    let labels = host.split(separator: ".", omittingEmptySubsequences: false)
+    let parts = labels.compactMap { UInt8($0) }
+    // What only begins like an address is a name, whatever it resolves to.
+    guard labels.count == 4, parts.count == 4 else { return host == "localhost" }
     return parts[0] == 127 || parts == [169, 254, 169, 254]
   }
 
