@@ -20,6 +20,7 @@ let package = Package(
     .library(name: "KeyCustodyPostgreSQL", targets: ["KeyCustodyPostgreSQL"]),
     .library(name: "KeyCustodyPKCS11", targets: ["KeyCustodyPKCS11"]),
     .library(name: "KeyCustodyOIDC", targets: ["KeyCustodyOIDC"]),
+    .library(name: "KeyCustodyAzureKeyVault", targets: ["KeyCustodyAzureKeyVault"]),
     .library(name: "KeyCustodyFaultModule", type: .dynamic, targets: ["KeyCustodyFaultModule"]),
     .library(name: "KeyCustodyServer", targets: ["KeyCustodyServer"]),
     .executable(name: "keycustody", targets: ["KeyCustodyCommand"]),
@@ -31,7 +32,10 @@ let package = Package(
     .trait(name: "SQLite", description: "A policy store in a SQLite file (GRDB)."),
     .trait(name: "PostgreSQL", description: "A policy store in a PostgreSQL database (libpq)."),
     .trait(name: "OIDC", description: "Tokens of outside issuers (async-http-client)."),
-    .default(enabledTraits: ["CommandLine", "ConfigurationSupport", "Server", "SQLite", "PostgreSQL", "OIDC"]),
+    .trait(name: "AzureKeyVault", description: "Keys in a vault over HTTPS, ours or Azure's (async-http-client)."),
+    .default(enabledTraits: [
+      "CommandLine", "ConfigurationSupport", "Server", "SQLite", "PostgreSQL", "OIDC", "AzureKeyVault",
+    ]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -130,6 +134,18 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["OIDC"])),
         .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["OIDC"])),
       ], path: "Plugins/OIDC/KeyCustodyOIDC"),
+    .target(
+      name: "KeyCustodyAzureKeyVault",
+      dependencies: [
+        "KeyCustody", "KeyCustodyCrypto",
+        .product(name: "Logging", package: "swift-log"),
+        .product(
+          name: "AsyncHTTPClient", package: "async-http-client", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["AzureKeyVault"])),
+      ], path: "Plugins/AzureKeyVault/KeyCustodyAzureKeyVault"),
 
     .executableTarget(
       name: "KeyCustodyCommand",
@@ -140,6 +156,7 @@ let package = Package(
         .target(name: "KeyCustodySQLite", condition: .when(traits: ["SQLite"])),
         .target(name: "KeyCustodyPostgreSQL", condition: .when(traits: ["PostgreSQL"])),
         .target(name: "KeyCustodyOIDC", condition: .when(traits: ["OIDC"])),
+        .target(name: "KeyCustodyAzureKeyVault", condition: .when(traits: ["AzureKeyVault"])),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["Server"])),
         .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Server"])),
@@ -265,6 +282,20 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["OIDC"])),
         .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["OIDC"])),
         .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["OIDC"])),
+      ]),
+    .testTarget(
+      name: "KeyCustodyAzureKeyVaultTests",
+      dependencies: [
+        "KeyCustody", "KeyCustodyCrypto", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyServer",
+        "KeyCustodyMemory", "KeyCustodyAzureKeyVault", "KeyCustodyTesting", "KeyCustodyTestSupport",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["AzureKeyVault"])),
+        .product(
+          name: "ServiceLifecycle", package: "swift-service-lifecycle", condition: .when(traits: ["AzureKeyVault"])),
       ]),
     .testTarget(
       name: "KeyCustodyFaultModuleTests",

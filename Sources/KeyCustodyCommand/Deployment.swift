@@ -17,16 +17,25 @@
   #if OIDC
     import KeyCustodyOIDC
   #endif
+  #if AzureKeyVault
+    import KeyCustodyAzureKeyVault
+  #endif
 
   /// The one place that names every plugin.
   enum Deployment {
     static let plugins =
-      [MemoryPlugin().plugin, FilePlugin.plugin, PKCS11Plugin.plugin] + databases + servers + issuers
+      [MemoryPlugin().plugin, FilePlugin.plugin, PKCS11Plugin.plugin] + databases + servers + issuers + remotes
 
     #if OIDC
       private static let issuers = [OIDCPlugin.plugin]
     #else
       private static let issuers: [Plugin] = []
+    #endif
+
+    #if AzureKeyVault
+      private static let remotes = [AzureKeyVaultPlugin.plugin]
+    #else
+      private static let remotes: [Plugin] = []
     #endif
 
     #if SQLite

@@ -1,4 +1,4 @@
-import KeyCustody
+package import KeyCustody
 
 /// Secrets out of text, and put together, in memory that is cleared.
 extension SecretBytes {
@@ -6,7 +6,7 @@ extension SecretBytes {
   ///
   /// No table is looked into, so what the digits are does not show in the time that it takes. `nil` for any other
   /// character, a bad length, or stray bits at the end.
-  static func decoded(base64URL text: String) -> SecretBytes? {
+  package static func decoded(base64URL text: String) -> SecretBytes? {
     var digits = text.utf8[...]
     if digits.count.isMultiple(of: 4) {
       for _ in 0..<2 where digits.last == UInt8(ascii: "=") { digits.removeLast() }
@@ -34,6 +34,33 @@ extension SecretBytes {
     return result
   }
 
+  /// These bytes as base64url without padding (RFC 4648, section 5), in a time that depends on their number alone.
+  package var base64URL: SecretBytes {
+    withBytes { bytes in
+      SecretBytes(count: (bytes.byteCount * 4 + 2) / 3) { output in
+        for digit in 0..<output.byteCount {
+          // Six bits that begin in one byte and may end in the next.
+          let (offset, shift) = (digit * 6 / 8, digit * 6 % 8)
+          let next = offset + 1 < bytes.byteCount ? bytes[offset + 1] : 0
+          let pair = UInt16(bytes[offset]) << 8 | UInt16(next)
+          let value = Int32(pair >> UInt16(10 - shift)) & 63
+          output.storeBytes(of: Self.base64URLDigit(of: value), toByteOffset: digit, as: UInt8.self)
+        }
+      }
+    }
+  }
+
+  /// The digit of a value from 0 to 63.
+  private static func base64URLDigit(of value: Int32) -> UInt8 {
+    // All ones from a value on, and else zero.
+    func from(_ first: Int32) -> Int32 { (first - 1 - value) >> 31 }
+    // Letters, small letters, figures, a dash, a low line: each begins so far from where the one before it ends.
+    let digit =
+      65 + value + (from(26) & (97 - 65 - 26)) + (from(52) & (48 - 97 - 26)) + (from(62) & (45 - 48 - 10))
+      + (from(63) & (95 - 45 - 1))
+    return UInt8(truncatingIfNeeded: digit)
+  }
+
   /// The value of a digit; -1 for what is none.
   private static func value(ofBase64URL digit: UInt8) -> Int32 {
     let code = Int32(digit)
@@ -48,12 +75,12 @@ extension SecretBytes {
   }
 
   /// These bytes with others before them.
-  func preceded(by head: [UInt8]) -> SecretBytes {
+  package func preceded(by head: [UInt8]) -> SecretBytes {
     SecretBytes(copying: head).followed(by: self)
   }
 
   /// These bytes with others behind them.
-  func followed(by tail: borrowing SecretBytes) -> SecretBytes {
+  package func followed(by tail: borrowing SecretBytes) -> SecretBytes {
     let start = count
     return SecretBytes(count: start + tail.count) { output in
       unsafe output.withUnsafeMutableBytes { to in

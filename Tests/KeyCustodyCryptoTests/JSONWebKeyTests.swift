@@ -216,3 +216,34 @@ private struct DERReader {
     return DERReader(bytes.prefix(count))
   }
 }
+
+/// Private keys written as JSON Web Keys.
+struct WrittenPrivateKeyTests {
+  @Test("A key that is written as a JSON Web Key is read as the same key", arguments: KeyType.offered)
+  func roundTrip(type: KeyType) throws {
+    let key = try SoftwareKey.generate(type, random: SystemRandom())
+    let text = try key.privateJSONWebKeyMembers().array
+    let object = try #require(try JSON(Array("{".utf8) + text + Array("}".utf8)).object)
+    let kind =
+      switch type {
+      case .rsa: "RSA"
+      case .ec: "EC"
+      case .aes: "oct"
+      }
+    var members = ["kty": kind]
+    for member in object.members { members[member.name] = member.value.string }
+    let read = try PrivateJSONWebKey.importable(members)
+    #expect(read.type == type)
+    let again = try SoftwareKey.read(read.material, as: type)
+    #expect(try again.fingerprint() == key.fingerprint())
+  }
+
+  @Test("Base64url in cleared memory is base64url, of every length and digit")
+  func base64URL() throws {
+    for count in 0...66 {
+      let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 89 &+ count) }
+      let text = SecretBytes(copying: bytes).base64URL.array
+      #expect(text == Array(bytes.base64URL.utf8))
+    }
+  }
+}

@@ -74,6 +74,7 @@ struct TidyTests {
     "Plugins/PostgreSQL/": ["KeyCustody", "KeyCustodyCrypto", "CKeyCustodyPostgreSQL"],
     "Plugins/PKCS11/": ["KeyCustody", "KeyCustodyCrypto", "CKeyCustodyPKCS11"],
     "Plugins/OIDC/": ["KeyCustody", "KeyCustodyCrypto"],
+    "Plugins/AzureKeyVault/": ["KeyCustody", "KeyCustodyCrypto"],
   ]
 
   @Test("The core imports nothing of ours, and no plugin imports another", arguments: imports.keys.sorted())
@@ -115,6 +116,8 @@ struct TidyTests {
       let tests = try Self.files(in: ["Tests/KeyCustody\(plugin)Tests"]).flatMap(\.lines)
       #expect(tests.contains { $0.contains("PolicyStoreConformance.all") }, "\(plugin)")
     }
+    let remote = try Self.files(in: ["Tests/KeyCustodyAzureKeyVaultTests"]).flatMap(\.lines)
+    #expect(remote.contains { $0.contains("KeyProviderConformance.all") }, "AzureKeyVault")
     let vault = try Self.files(in: ["Tests/KeyCustodyVaultTests"]).flatMap(\.lines)
     #expect(vault.contains { $0.contains("IdentityProviderConformance.all") })
   }
