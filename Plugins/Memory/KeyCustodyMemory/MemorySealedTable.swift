@@ -125,7 +125,8 @@ final class MemoryRows: Sendable {
     state.withLock { state in
       let (index, isFound) = Self.place(of: name, in: state.rows[resource, default: []])
       guard isFound, state.rows[resource]?[index].value.revision == revision else { return false }
-      state.rows[resource]?[index].value.revision = state.next()
+      let next = state.next()
+      state.rows[resource]?[index].value.revision = next
       state.rows[resource]?[index].value.sealed = sealed
       return true
     }

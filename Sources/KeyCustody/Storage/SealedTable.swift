@@ -49,10 +49,21 @@ public protocol SealedTable: Sendable {
   func remove(_ name: String, of resource: ResourceID) async throws(KeyCustodyError)
 
   /// Removes every row of a resource, in as many steps as it takes.
+  ///
+  /// One after the other, unless a table does it better.
   func removeAll(of resource: ResourceID) async throws(KeyCustodyError)
 
   /// Ends all use: calls afterwards are `unavailable` (`closed`).
   func close() async
+}
+
+extension SealedTable {
+  /// Removes every row of a resource, one after the other.
+  public func removeAll(of resource: ResourceID) async throws(KeyCustodyError) {
+    while case let page = try await page(of: resource, after: nil, excluding: nil, limit: 100), !page.isEmpty {
+      for row in page { try await remove(row.name, of: resource) }
+    }
+  }
 }
 
 /// A row of a ``SealedTable``, as far as it is read in listings: all but the sealed bytes.
@@ -137,7 +148,8 @@ public enum SealedTableLimits {
     guard sealed.count <= sealedSize else { throw tooLarge("A sealed form", sealed.count, sealedSize) }
     guard sealed.count > headSize else {
       throw KeyCustodyError(
-        .invalidInput, .wrongSize, "These \(sealed.count) bytes are no sealed form.", remedy: "Seal what is to be kept.")
+        .invalidInput, .wrongSize, "These \(sealed.count) bytes are no sealed form.", remedy: "Seal what is to be kept."
+      )
     }
   }
 
