@@ -44,7 +44,7 @@ struct TableBench: Sendable {
     vault = try VaultName("contoso-keys")
     owner = Principal(
       id: PrincipalID(tenant: tenant, subject: try SubjectID("owner")), kind: .user, method: .token,
-      expires: custody.environment.time.now() + .seconds(3600))
+      expires: SystemTime().now() + .seconds(3600))
     try await custody.vaults.create(
       VaultDefinition(
         name: vault, tenant: tenant, region: custody.region, keyProvider: "keys", softDeleteDays: 7,
@@ -172,7 +172,7 @@ final class CountingTable: SealedTable {
     return page
   }
 
-  func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedValue? {
+  func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedContent? {
     try await inner.read(name, of: resource)
   }
 

@@ -121,7 +121,7 @@ struct PostgreSQLSealedTableTests {
         let mark = UInt8(call) * 10 + round
         let before = try await persistently { try await other.read("row", of: notes) }
         try await persistently { _ = try await table.read("row", of: notes) }
-        try await steered.faults.inject(kind, call: call)
+        steered.faults.inject(kind, call: call)
         var error: KeyCustodyError?
         var isDone = true
         do throws(KeyCustodyError) {
@@ -133,7 +133,7 @@ struct PostgreSQLSealedTableTests {
           default: try await table.remove("row", of: notes)
           }
         } catch let failure { error = failure }
-        try await steered.faults.heal()
+        steered.faults.heal()
         let after = try await other.read("row", of: notes)
         guard let error else {
           #expect(isDone)

@@ -37,9 +37,9 @@ actor NotesFile: SealedTable {
     }
   }
 
-  func read(_ name: String, of resource: ResourceID) throws(KeyCustodyError) -> SealedValue? {
+  func read(_ name: String, of resource: ResourceID) throws(KeyCustodyError) -> SealedContent? {
     let row = try rows(of: resource)[Data(name.utf8)]
-    return row.map { SealedValue(revision: $0.revision, label: Array($0.label), sealed: Array($0.sealed)) }
+    return row.map { SealedContent(revision: $0.revision, label: Array($0.label), sealed: Array($0.sealed)) }
   }
 
   func put(_ sealed: [UInt8], label: [UInt8], as name: String, of resource: ResourceID) throws(KeyCustodyError) {

@@ -25,7 +25,7 @@ public final class MemorySealedTable: SealedTable {
   }
 
   /// A row with its sealed bytes.
-  public func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedValue? {
+  public func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedContent? {
     try checkOpen()
     return rows.read(resource.folded, Array(name.utf8))
   }
@@ -74,7 +74,7 @@ public final class MemorySealedTable: SealedTable {
 final class MemoryRows: Sendable {
   private struct Row {
     var name: [UInt8]
-    var value: SealedValue
+    var value: SealedContent
   }
   private struct State {
     var rows: [String: [Row]] = [:]
@@ -101,7 +101,7 @@ final class MemoryRows: Sendable {
     }
   }
 
-  func read(_ resource: String, _ name: [UInt8]) -> SealedValue? {
+  func read(_ resource: String, _ name: [UInt8]) -> SealedContent? {
     state.withLock { state in
       let rows = state.rows[resource, default: []]
       let (index, isFound) = Self.place(of: name, in: rows)
@@ -111,7 +111,7 @@ final class MemoryRows: Sendable {
 
   func put(_ resource: String, _ name: [UInt8], _ label: [UInt8], _ sealed: [UInt8]) {
     state.withLock { state in
-      let row = Row(name: name, value: SealedValue(revision: state.next(), label: label, sealed: sealed))
+      let row = Row(name: name, value: SealedContent(revision: state.next(), label: label, sealed: sealed))
       let (index, isFound) = Self.place(of: name, in: state.rows[resource, default: []])
       if isFound {
         state.rows[resource]?[index] = row

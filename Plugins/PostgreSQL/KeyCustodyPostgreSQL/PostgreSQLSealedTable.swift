@@ -56,12 +56,12 @@ public final class PostgreSQLSealedTable: SealedTable {
   /// A row with its sealed bytes.
   ///
   /// - Throws: `integrityFailure` (`damaged`), naming the row.
-  public func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedValue? {
+  public func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedContent? {
     let place = server.place
     let step = Step(statements.read, .text(resource.folded), .bytes(Array(name.utf8)))
     return try await read(step) { (answer) throws(KeyCustodyError) in
       guard let row = answer.rows.first else { return nil }
-      return try SealedValue(row, of: resource, place)
+      return try SealedContent(row, of: resource, place)
     }
   }
 

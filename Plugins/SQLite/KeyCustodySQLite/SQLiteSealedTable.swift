@@ -116,7 +116,7 @@ public final class SQLiteSealedTable: SealedTable {
   /// A row with its sealed bytes.
   ///
   /// - Throws: `integrityFailure` (`damaged`), naming the row.
-  public func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedValue? {
+  public func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedContent? {
     try await read { queries in try queries.read(Array(name.utf8), resource) }
   }
 

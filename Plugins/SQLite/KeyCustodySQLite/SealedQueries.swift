@@ -114,7 +114,7 @@ struct SealedQueries {
   /// The content of a row.
   ///
   /// - Throws: `integrityFailure` (`damaged`).
-  func read(_ name: [UInt8], _ resource: ResourceID) throws -> SealedValue? {
+  func read(_ name: [UInt8], _ resource: ResourceID) throws -> SealedContent? {
     let statement = try database.cachedStatement(
       sql: "SELECT \(Self.columns), sealed FROM items WHERE resource = ? AND name = ?")
     guard let row = try Row.fetchOne(statement, arguments: [resource.folded, Data(name)]) else { return nil }
@@ -122,7 +122,7 @@ struct SealedQueries {
     guard let sealed = RecordRow.bytes(row[6]), sealed.count == found.size, sealed.starts(with: found.head) else {
       throw KeyCustodyError.damagedRow(found.name, resource.spelling, path)
     }
-    return SealedValue(revision: found.revision, label: found.label, sealed: sealed)
+    return SealedContent(revision: found.revision, label: found.label, sealed: sealed)
   }
 
   // MARK: Changing

@@ -27,7 +27,7 @@ public protocol SealedTable: Sendable {
   ) async throws(KeyCustodyError) -> [SealedRow]
 
   /// A row with its sealed bytes; `nil` when there is none.
-  func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedValue?
+  func read(_ name: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedContent?
 
   /// Writes a row, in place of an earlier one of that name.
   ///
@@ -100,7 +100,7 @@ public struct SealedRow: Sendable, Hashable {
 }
 
 /// The content of a row of a ``SealedTable``.
-public struct SealedValue: Sendable, Hashable {
+public struct SealedContent: Sendable, Hashable {
   /// Tells this content from every other that the row had or will have.
   public var revision: UInt64
   /// What is kept in clear beside the sealed bytes.

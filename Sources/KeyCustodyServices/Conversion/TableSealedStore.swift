@@ -108,7 +108,7 @@ public struct TableSealedStore: SealedStore {
 
   // MARK: Rows
 
-  private func value(_ object: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedValue {
+  private func value(_ object: String, of resource: ResourceID) async throws(KeyCustodyError) -> SealedContent {
     guard let found = try await table.read(object, of: resource) else {
       throw KeyCustodyError(
         .notFound, .unreachable, "In \(table.place) there is no item '\(shown(object))' of '\(resource)'.",
@@ -118,7 +118,7 @@ public struct TableSealedStore: SealedStore {
   }
 
   private func open(
-    _ found: SealedValue, _ object: String, in resource: ProtectedResource
+    _ found: SealedContent, _ object: String, in resource: ProtectedResource
   ) async throws(KeyCustodyError) -> [UInt8] {
     let label = try label(found.label, of: object)
     do throws(KeyCustodyError) {

@@ -78,14 +78,14 @@ struct TableTrial: Sendable {
     }
   }
 
-  func read(_ name: String) async throws -> SealedValue? {
+  func read(_ name: String) async throws -> SealedContent? {
     try await working("Reading '\(name.debugDescription)'") { () async throws(KeyCustodyError) in
       try await table.read(name, of: resource)
     }
   }
 
   /// A value that must be there.
-  func found(_ name: String) async throws -> SealedValue {
+  func found(_ name: String) async throws -> SealedContent {
     try unwrapped(try await read(name), "'\(name.debugDescription)' is not there.")
   }
 

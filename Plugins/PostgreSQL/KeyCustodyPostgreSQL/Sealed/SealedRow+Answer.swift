@@ -25,7 +25,7 @@ extension SealedRow {
   }
 }
 
-extension SealedValue {
+extension SealedContent {
   /// A row as it is found, with its sealed bytes.
   ///
   /// - Throws: `integrityFailure` (`damaged`), naming the row.
