@@ -21,12 +21,10 @@ struct SQLiteSealedTableTests {
     let error = await #expect(throws: KeyCustodyError.of(.busy, .init("locked"))) { try await database.open() }
     #expect(error?.remedy.contains("a file of its own") == true)
     await first.close()
-    try database.tamper { database in
-      #expect(try Int.fetchOne(database, sql: "PRAGMA application_id") == 0x4b43_5344)
-      #expect(try Int.fetchOne(database, sql: "PRAGMA user_version") == 1)
-      #expect(try String.fetchOne(database, sql: "PRAGMA journal_mode") == "wal")
-      #expect(try String.fetchOne(database, sql: "PRAGMA integrity_check") == "ok")
-    }
+    #expect(try database.ask("PRAGMA application_id") == "\(0x4b43_5344)")
+    #expect(try database.ask("PRAGMA user_version") == "1")
+    #expect(try database.ask("PRAGMA journal_mode") == "wal")
+    #expect(try database.ask("PRAGMA integrity_check") == "ok")
   }
 
   @Test("A configuration needs the path, takes no key that nothing reads, and makes nothing where that is not allowed")

@@ -30,6 +30,13 @@ final class SealedDatabase: Sendable {
     try queue.close()
   }
 
+  /// What a statement answers, as another program would see it.
+  func ask(_ statement: String) throws -> String? {
+    var answer: String?
+    try tamper { answer = try String.fetchOne($0, sql: statement) }
+    return answer
+  }
+
   /// What looks as if it were sealed under a root key.
   static func sealed(_ mark: UInt8, size: Int = 100, under key: UInt8 = 1) -> [UInt8] {
     Array("KCR".utf8) + [1] + [UInt8](repeating: key, count: 8) + [UInt8](repeating: mark, count: size)
