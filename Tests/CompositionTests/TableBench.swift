@@ -102,7 +102,7 @@ struct TableBench: Sendable {
   ///
   /// - Returns: the names of the new ones.
   func whileWriting(_ step: Step, _ body: @Sendable () async throws -> Void) async throws -> Set<String> {
-    let isOver = Mutex(false)
+    let end = End()
     let (begun, hasBegun) = AsyncStream.makeStream(of: Void.self)
     return try await withThrowingTaskGroup(of: [String].self) { group in
       for writer in 0..<2 {
@@ -116,17 +116,17 @@ struct TableBench: Sendable {
             try await store.put(Array(old.utf8), as: old, in: notes, identifiers: ["writer": "\(writer)"])
             #expect(try await store.get(old, in: notes) == Array(old.utf8))
             hasBegun.yield()
-            if isOver.withLock({ $0 }) { break }
+            if end.isThere { break }
           }
           return names
         }
       }
       for await _ in begun { break }
       do { try await body() } catch {
-        isOver.withLock { $0 = true }
+        end.come()
         throw error
       }
-      isOver.withLock { $0 = true }
+      end.come()
       return try await group.reduce(into: Set<String>()) { $0.formUnion($1) }
     }
   }
@@ -146,6 +146,13 @@ struct TableBench: Sendable {
     await table.close()
     await custody.close()
   }
+}
+
+/// Whether those who work are to stop.
+private final class End: Sendable {
+  private let state = Mutex(false)
+  var isThere: Bool { state.withLock { $0 } }
+  func come() { state.withLock { $0 = true } }
 }
 
 /// A table that counts what listings read, and lets something happen before the first replacement.
