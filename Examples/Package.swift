@@ -28,6 +28,11 @@ let package = Package(
     .executableTarget(
       name: "RevokeAndRestore", dependencies: [keyCustody("KeyCustody"), keyCustody("KeyCustodyMemory")]),
     .executableTarget(
+      name: "OwnStorage",
+      dependencies: [
+        keyCustody("KeyCustody"), keyCustody("KeyCustodyMemory"), keyCustody("KeyCustodyTesting"),
+      ]),
+    .executableTarget(
       name: "MountedVault",
       dependencies: [
         keyCustody("KeyCustody"), keyCustody("KeyCustodyMemory"), keyCustody("KeyCustodyServer"),

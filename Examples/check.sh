@@ -9,7 +9,7 @@ strict="-Xswiftc -warnings-as-errors --explicit-target-dependency-import-check e
 swift build --quiet $strict
 # shellcheck disable=SC2086
 binaries=$(swift build $strict --show-bin-path)
-for example in Embedding RevokeAndRestore Streaming; do
+for example in Embedding RevokeAndRestore Streaming OwnStorage; do
   echo "== $example"
   "$binaries/$example" 2> .build/log || { cat .build/log >&2; exit 1; }
 done

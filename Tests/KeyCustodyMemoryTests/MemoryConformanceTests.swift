@@ -21,6 +21,11 @@ struct MemoryConformanceTests {
     #expect(try await behavior.run(Subjects.memoryRecords) == .passed)
   }
 
+  @Test("Sealed records in memory", arguments: SealedTableConformance.all)
+  func sealedTable(behavior: ConformanceBehavior<SealedTableSubject>) async throws {
+    #expect(try await behavior.run(Subjects.memoryTable) == .passed)
+  }
+
   @Test("Keys in memory, with a random source that fails", arguments: KeyProviderConformance.faults)
   func keyFaults(behavior: ConformanceBehavior<KeyProviderSubject>) async throws {
     let result = try await behavior.run(Subjects.memoryKeys)

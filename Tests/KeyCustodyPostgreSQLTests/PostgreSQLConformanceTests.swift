@@ -3,11 +3,16 @@ import KeyCustodySubjects
 import KeyCustodyTesting
 import Testing
 
-/// The contract of a policy store, run on a server, without and with faults of the connections to it.
+/// The contracts of a policy store and of a table of sealed records, run on a server, without and with faults of the connections to it.
 struct PostgreSQLConformanceTests {
   @Test("Records on a server", arguments: PolicyStoreConformance.all)
   func policyStore(behavior: ConformanceBehavior<PolicyStoreSubject>) async throws {
     #expect(try await behavior.run(Subjects.serverRecords) == .passed)
+  }
+
+  @Test("Sealed records on a server", arguments: SealedTableConformance.all)
+  func sealedTable(behavior: ConformanceBehavior<SealedTableSubject>) async throws {
+    #expect(try await behavior.run(Subjects.serverTable) == .passed)
   }
 
   /// What a socket between the store and the server can't do.

@@ -19,6 +19,13 @@ struct ServerStore: Sendable {
     return try await [PostgreSQLPlugin.plugin].openPolicyStore(KeyCustodyConfiguration(values).root, environment)
   }
 
+  /// Opens a table of sealed records in the schema as a configuration would.
+  func openTable(_ more: [String: ConfigurationValue] = [:]) async throws -> any SealedTable {
+    let values = server.settings(schema: schema).merging(more) { $1 }
+    return try await [PostgreSQLPlugin.plugin].openSealedTable(
+      KeyCustodyConfiguration(values).root, RuntimeEnvironment())
+  }
+
   /// Runs a statement as another program would; `$` stands for the schema.
   @discardableResult
   func ask(_ statement: String) throws -> String {

@@ -3,11 +3,17 @@ import KeyCustodySubjects
 import KeyCustodyTesting
 import Testing
 
-/// The contracts of a policy store, and of the directory on it, run on databases, without and with faults of the files.
+/// The contracts of a policy store, of the directory on it, and of a table of sealed records, run on databases, without
+/// and with faults of the files.
 struct SQLiteConformanceTests {
   @Test("Records in a database", arguments: PolicyStoreConformance.all)
   func policyStore(behavior: ConformanceBehavior<PolicyStoreSubject>) async throws {
     #expect(try await behavior.run(Subjects.databaseRecords) == .passed)
+  }
+
+  @Test("Sealed records in a database", arguments: SealedTableConformance.all)
+  func sealedTable(behavior: ConformanceBehavior<SealedTableSubject>) async throws {
+    #expect(try await behavior.run(Subjects.databaseTable) == .passed)
   }
 
   /// There are neither sessions nor logins beneath a file.

@@ -41,6 +41,41 @@ struct SQLiteKillTests {
     print("killed 200 times: \(acknowledged) changes acknowledged, \(lost) lost, \(unacknowledged) done and not told")
   }
 
+  @Test(
+    "RELIABILITY 36: killed sixty times while it keeps sealed records, the table has every row that it acknowledged")
+  func killedTable() async throws {
+    let database = try SealedDatabase()
+    var random = Dice(seed: 37)
+    var told: [String: UInt8] = [:]
+    for run in 0..<60 {
+      for line in try Self.run(database.path, run, ["sealed"], killAfter: Int.random(in: 1...60, using: &random)) {
+        told[String(line.dropFirst(2))] = UInt8(String(line.prefix(1)))
+      }
+    }
+    let table = try await database.open()
+    var found: [String: SealedRow] = [:]
+    while case let page = try await table.page(
+      of: database.notes, after: found.keys.max(), excluding: nil, limit: 1000), !page.isEmpty
+    {
+      for row in page { found[row.name] = row }
+    }
+    var lost = 0
+    for (name, step) in told {
+      // What was under way when it was killed may have happened: then the row is one step further.
+      let last: UInt8 = (Int(name.split(separator: "/")[2]) ?? 0) % 3 == 2 ? 3 : 2
+      let isThere = found[name]?.label.first.map { $0 == step || $0 == step + 1 } ?? (step >= last - 1 && last == 3)
+      if !isThere { lost += 1 }
+      guard let row = found[name] else { continue }
+      let value = try #require(try await table.read(name, of: database.notes))
+      #expect(value.revision == row.revision && value.label == row.label)
+      #expect(value.sealed.allSatisfy { $0 == row.label.first } && value.sealed.count == row.size)
+    }
+    #expect(lost == 0 && told.count > 300)
+    await table.close()
+    #expect(try database.ask("PRAGMA integrity_check") == "ok")
+    print("killed 60 times: \(told.count) rows acknowledged, \(lost) lost")
+  }
+
   private static func wasDeleted(
     _ key: String, after revision: UInt64, in records: any PolicyStore
   ) async throws -> Bool {
@@ -55,10 +90,12 @@ struct SQLiteKillTests {
   /// Starts the process and kills it after so many acknowledgements.
   ///
   /// - Returns: what it acknowledged.
-  private static func run(_ path: String, _ run: Int, killAfter limit: Int) throws -> [Substring] {
+  private static func run(
+    _ path: String, _ run: Int, _ more: [String] = [], killAfter limit: Int
+  ) throws -> [Substring] {
     let process = Process()
     process.executableURL = URL(filePath: try Executable("KeyCustodySQLiteProbe").path)
-    process.arguments = [path, "\(run)"]
+    process.arguments = [path, "\(run)"] + more
     let output = Pipe()
     process.standardOutput = output
     try process.run()

@@ -18,10 +18,11 @@ enum KitReport {
       "Key providers", KeyProviderConformance.all + KeyProviderConformance.faults, Subjects.keyProviders)
     async let stores = table(
       "Policy stores", PolicyStoreConformance.all + PolicyStoreConformance.faults, Subjects.policyStores)
+    async let sealed = table("Tables of sealed records", SealedTableConformance.all, Subjects.sealedTables)
     async let identities = table(
       "Identity providers", IdentityProviderConformance.all + IdentityProviderConformance.faults,
       try Subjects.identityProviders())
-    let tables = [try await keys, try await stores, try await identities]
+    let tables = [try await keys, try await stores, try await sealed, try await identities]
     for table in tables { print(table.text) }
     exit(tables.allSatisfy(\.isConforming) ? 0 : 1)
   }

@@ -28,6 +28,10 @@ package enum Subjects {
       ("postgresql", serverRecords),
     ]
   }
+  /// Tables of sealed records.
+  package static var sealedTables: [Named<SealedTableSubject>] {
+    [("memory", memoryTable), ("sqlite", databaseTable), ("postgresql", serverTable)]
+  }
   /// Identity providers.
   package static func identityProviders() throws -> [Named<IdentityProviderSubject>] {
     [("directory", try directory()), ("directory-sqlite", try directoryOnDatabase())]

@@ -118,6 +118,10 @@ struct TidyTests {
     }
     let remote = try Self.files(in: ["Tests/KeyCustodyAzureKeyVaultTests"]).flatMap(\.lines)
     #expect(remote.contains { $0.contains("KeyProviderConformance.all") }, "AzureKeyVault")
+    for plugin in ["Memory", "SQLite", "PostgreSQL"] {
+      let tests = try Self.files(in: ["Tests/KeyCustody\(plugin)Tests"]).flatMap(\.lines)
+      #expect(tests.contains { $0.contains("SealedTableConformance.all") }, "\(plugin)")
+    }
     let vault = try Self.files(in: ["Tests/KeyCustodyVaultTests"]).flatMap(\.lines)
     #expect(vault.contains { $0.contains("IdentityProviderConformance.all") })
   }

@@ -4,8 +4,8 @@ import Synchronization
 /// Backends whose content lives as long as this value: for development, tests, and services that may forget.
 ///
 /// The host makes one and passes its ``plugin``. Sections that give the same `name` (default `default`) mean the same
-/// keys and records, for as long as this value or anything opened through it lives: opening anew with the same value is
-/// a restart of the process without its end. Two values share nothing.
+/// keys, records and sealed rows, for as long as this value or anything opened through it lives: opening anew with the
+/// same value is a restart of the process without its end. Two values share nothing.
 public struct MemoryPlugin: Sendable {
   private let contents = Contents()
 
@@ -32,14 +32,28 @@ public struct MemoryPlugin: Sendable {
         return { () throws(KeyCustodyError) in
           MemoryPolicyStore(records: try contents.records(name, environment.random), isShared: isShared)
         }
+      },
+      sealedTable: { [contents] (section, _) throws(KeyCustodyError) in
+        let name = try section.string("name") ?? "default"
+        return { () throws(KeyCustodyError) in MemorySealedTable(rows: contents.rows(name)) }
       })
   }
 }
 
-/// Keys and records by the name of their section.
+/// Keys, records and rows by the name of their section.
 private final class Contents: Sendable {
   private let allKeys = Mutex<[String: MemoryKeys]>([:])
   private let allRecords = Mutex<[String: MemoryRecords]>([:])
+  private let allRows = Mutex<[String: MemoryRows]>([:])
+
+  func rows(_ name: String) -> MemoryRows {
+    allRows.withLock { all in
+      if let found = all[name] { return found }
+      let fresh = MemoryRows()
+      all[name] = fresh
+      return fresh
+    }
+  }
 
   func keys(_ name: String, _ random: any RandomSource) throws(KeyCustodyError) -> MemoryKeys {
     try allKeys.withLock { (all) throws(KeyCustodyError) in

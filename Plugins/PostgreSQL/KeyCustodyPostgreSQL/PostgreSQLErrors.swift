@@ -112,11 +112,20 @@ extension KeyCustodyError {
       remedy: "Restore the database from a backup.")
   }
 
+  /// A row of sealed data that is not what was written.
+  static func damagedRow(_ name: String, _ resource: ResourceID, _ place: String) -> KeyCustodyError {
+    let shown = String(
+      name.unicodeScalars.prefix(100).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) })
+    return KeyCustodyError(
+      .integrityFailure, .damaged, "The item '\(shown)' of '\(resource)' in the database '\(place)' is damaged.",
+      remedy: "Restore the database from a backup, or remove the item.")
+  }
+
   /// A change of which it is not known whether it was made.
   static func notConfirmed(_ place: String, _ cause: String) -> KeyCustodyError {
     KeyCustodyError(
       .timeout, .notConfirmed, "The database '\(place)' did not confirm a change; whether it was made is unknown.",
-      remedy: "Read the record before trying again.", diagnostic: cause)
+      remedy: "Read what is there before trying again.", diagnostic: cause)
   }
 
   /// More calls wait than may.
@@ -129,7 +138,7 @@ extension KeyCustodyError {
 
   /// What is said of a store that was closed.
   static func closedStore(_ place: String) -> KeyCustodyError {
-    KeyCustodyError(.unavailable, .closed, "The policy store in the database '\(place)' was closed.")
+    KeyCustodyError(.unavailable, .closed, "The store in the database '\(place)' was closed.")
   }
 }
 

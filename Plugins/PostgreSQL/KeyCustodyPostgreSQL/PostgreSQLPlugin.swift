@@ -1,6 +1,6 @@
 public import KeyCustody
 
-/// Records in a PostgreSQL database: the store of a service that runs as several processes, on several machines.
+/// Records, and sealed data, in a PostgreSQL database: for a service that runs as several processes, on several machines.
 ///
 /// ## Policy store
 /// - `url`: the database, as libpq's `postgresql://USER@HOST:PORT/DATABASE?…`, without a password.
@@ -16,15 +16,25 @@ public import KeyCustody
 ///   PostgreSQL's protocol can. `pollMilliseconds`: how often to look for changes of other processes without being told, 10
 ///   to 60,000; 1,000 unless given.
 ///
+/// ## Table of sealed records
+/// The same keys, of which the last two have no effect: `connections` is how many calls are done at once, `queue` how many
+/// may wait. It may share database and schema with a policy store.
+///
 /// What the `url` leaves out libpq takes from its own variables (`PGSSLROOTCERT`, …). Its password file is not read.
 public enum PostgreSQLPlugin {
   /// The plugin `postgresql`.
-  public static let plugin = Plugin(name: "postgresql", policyStore: openPolicyStore)
+  public static let plugin = Plugin(name: "postgresql", policyStore: openPolicyStore, sealedTable: openSealedTable)
 
   private static func openPolicyStore(
     _ section: ConfigurationSection, _ environment: RuntimeEnvironment
   ) throws(KeyCustodyError) -> BackendOpening<any PolicyStore> {
     let settings = try PostgreSQLSettings(section, environment)
     return { () throws(KeyCustodyError) in try await PostgreSQLPolicyStore(settings) }
+  }
+  private static func openSealedTable(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment
+  ) throws(KeyCustodyError) -> BackendOpening<any SealedTable> {
+    let settings = try PostgreSQLSettings(section, environment)
+    return { () throws(KeyCustodyError) in try await PostgreSQLSealedTable(settings) }
   }
 }

@@ -21,24 +21,12 @@ public final class PostgreSQLPolicyStore: PolicyStore {
   /// - Throws: `unavailable` for a server that can't be reached; `credentialRejected`; `integrityFailure` (`damaged`,
   ///   `unknown-format`); `invalidInput` for tables of another program.
   package init(_ settings: PostgreSQLSettings) async throws(KeyCustodyError) {
-    let server = Server(settings)
-    let session = ServerSession(server)
-    let opener = try BlockingWorker()
-    let request = Request<StoreState>(settings)
-    let opening = Task {
-      await opener.run {
-        guard request.take() else { return }
-        request.give(
-          Result { () throws(KeyCustodyError) in try StoreSchema.open(session, server, by: request.deadline) })
-      }
-    }
-    let state = try await request.value(settings.environment.time)
-    await opening.value
-    server.remember(state.uuid)
+    let server = Server(settings, .records(settings.schema))
+    let (uuid, session) = try await server.open()
     self.server = server
-    identity = ProviderIdentity(kind: "postgresql", instance: state.uuid.hexadecimal)
+    identity = ProviderIdentity(kind: "postgresql", instance: uuid.hexadecimal)
     readers = try ReaderPool(server)
-    pump = try ChangePump(server, state.uuid)
+    pump = try ChangePump(server, uuid)
     writer = try ChangeWriter(server, session, pump)
   }
 

@@ -270,6 +270,6 @@ final class RecordWriter: Sendable {
 }
 
 /// What is said of a store that was closed.
-func closedError(_ path: String) -> KeyCustodyError {
-  KeyCustodyError(.unavailable, .closed, "The policy store '\(path)' was closed.")
+func closedError(_ path: String, _ what: String = "policy store") -> KeyCustodyError {
+  KeyCustodyError(.unavailable, .closed, "The \(what) '\(path)' was closed.")
 }

@@ -70,6 +70,15 @@ extension KeyCustodyError {
       remedy: "Restore the database from a backup.")
   }
 
+  /// A row of sealed data that is not what was written.
+  static func damagedRow(_ name: String, _ resource: String, _ path: String) -> KeyCustodyError {
+    let shown = String(
+      name.unicodeScalars.prefix(100).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) })
+    return KeyCustodyError(
+      .integrityFailure, .damaged, "The item '\(shown)' of '\(resource)' in the database '\(path)' is damaged.",
+      remedy: "Restore the database from a backup, or remove the item.")
+  }
+
   /// A change of which it is not known whether it would survive a crash.
   static func notConfirmed(_ path: String, _ cause: KeyCustodyError) -> KeyCustodyError {
     KeyCustodyError(

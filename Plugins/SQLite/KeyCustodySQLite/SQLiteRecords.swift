@@ -25,10 +25,12 @@ final class SQLiteRecords: Sendable {
     path: String, create: Bool, random: any RandomSource, system: any FileSystem, pageLimit: Int?
   ) throws(KeyCustodyError) {
     place = try StorePlace(
-      path, system: system,
+      path, .records, system: system,
       make: create
-        ? { (path) throws(KeyCustodyError) in try StoreConnection.make(StoreState(uuid: random.bytes(16)), at: path) }
-        : nil)
+        ? { (path) throws(KeyCustodyError) in
+          let state = StoreState(uuid: try random.bytes(16))
+          try StoreConnection.make(at: path) { try StoreFormat.write(state, to: $0) }
+        } : nil)
     do throws(KeyCustodyError) {
       let connection = try StoreConnection.writer(path, pageLimit: pageLimit)
       // Before the reader opens, so that there is a write-ahead log to read from.

@@ -34,13 +34,13 @@ struct StoreConnection: Sendable {
   }
 
   /// Fills an empty file; it is on the disk when this returns.
-  static func make(_ state: StoreState, at path: String) throws(KeyCustodyError) {
+  static func make(at path: String, _ fill: (Database) throws -> Void) throws(KeyCustodyError) {
     let connection = try StoreConnection(path, isReader: false)
     defer { connection.close() }
     try connection.use { database in
       try database.execute(sql: "PRAGMA synchronous = FULL")
       try database.inTransaction(.immediate) {
-        try StoreFormat.write(state, to: database)
+        try fill(database)
         return .commit
       }
     }

@@ -1,32 +1,41 @@
 import GRDB
 import KeyCustody
 
-/// How a database tells that it is ours, and what is in a new one.
-enum StoreFormat {
-  /// `KCPS`: SQLite's `application_id`.
-  static let application: UInt32 = 0x4b43_5053
+/// How a database tells that it is ours, and of which kind.
+struct StoreFormat {
+  /// A policy store: `KCPS`.
+  static let records = StoreFormat(application: 0x4b43_5053, version: 1, name: "a policy store")
+  /// A table of sealed records: `KCSD`.
+  static let sealed = StoreFormat(application: 0x4b43_5344, version: 1, name: "a table of sealed records")
+
+  /// SQLite's `application_id`.
+  let application: UInt32
   /// SQLite's `user_version`.
-  static let version: UInt32 = 1
+  let version: UInt32
+  /// What it is, for messages.
+  let name: String
   static let headerSize = 100
 
-  /// Tells a store of ours by the first bytes of the file, which never change.
+  /// Tells a database of this kind by the first bytes of the file, which never change.
   ///
   /// - Throws: `integrityFailure` (`damaged`, `unknown-format`); `invalidInput` for a database of another program.
-  static func check(_ header: [UInt8], at path: String) throws(KeyCustodyError) {
+  func check(_ header: [UInt8], at path: String) throws(KeyCustodyError) {
     guard !header.isEmpty else { throw .damagedDatabase(path, "it is empty") }
-    guard header.count == headerSize else { throw .damagedDatabase(path, "it has only \(header.count) bytes") }
+    guard header.count == Self.headerSize else { throw .damagedDatabase(path, "it has only \(header.count) bytes") }
     guard header.starts(with: Array("SQLite format 3\u{0}".utf8)) else {
       throw .damagedDatabase(path, "it does not begin as a SQLite database; it may be another file altogether")
     }
-    let named = number(header[68...])
+    let named = Self.number(header[68...])
     guard named == application else {
       if (named ^ application).nonzeroBitCount == 1 { throw .damagedDatabase(path, "its header was altered") }
+      let other = [Self.records, .sealed].first { $0.application == named }?.name
       throw KeyCustodyError(
-        .invalidInput, .badConfigurationValue, "'\(path)' is a SQLite database of another program.",
-        remedy: "Give the path of a policy store, or of a file that is not there yet, as 'path'.",
+        .invalidInput, .badConfigurationValue,
+        "'\(path)' is \(other ?? "a SQLite database of another program").",
+        remedy: "Give the path of \(name), or of a file that is not there yet, as 'path'.",
         diagnostic: "application_id \(named)")
     }
-    let found = number(header[60...])
+    let found = Self.number(header[60...])
     guard found <= version else {
       throw KeyCustodyError(
         .integrityFailure, .unknownFormat, "'\(path)' is of format \(found), which this version does not know.",
@@ -39,12 +48,16 @@ enum StoreFormat {
     bytes.prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
   }
 
-  /// Fills an empty database.
+  /// Marks a database as one of this kind.
+  func mark(_ database: Database) throws {
+    try database.execute(sql: "PRAGMA application_id = \(application); PRAGMA user_version = \(version)")
+  }
+
+  /// Fills an empty database with a policy store's tables.
   static func write(_ state: StoreState, to database: Database) throws {
+    try records.mark(database)
     try database.execute(
       sql: """
-        PRAGMA application_id = \(application);
-        PRAGMA user_version = \(version);
         CREATE TABLE store (
           id INTEGER PRIMARY KEY, uuid BLOB NOT NULL, revision INTEGER NOT NULL, forgotten INTEGER NOT NULL,
           deletions INTEGER NOT NULL, sum BLOB NOT NULL, digest BLOB NOT NULL);

@@ -13,7 +13,7 @@ final class StorePlace: Sendable {
   ///
   /// - Parameter make: fills an empty file, that of the path given; `nil` when a store must be there already.
   init(
-    _ path: String, system: any FileSystem, make: ((String) throws(KeyCustodyError) -> Void)?
+    _ path: String, _ format: StoreFormat, system: any FileSystem, make: ((String) throws(KeyCustodyError) -> Void)?
   ) throws(KeyCustodyError) {
     self.path = path
     self.system = system
@@ -31,7 +31,7 @@ final class StorePlace: Sendable {
       } else {
         try Self.make(path, in: folder, make, system)
       }
-      try StoreFormat.check(try Self.header(of: path, system), at: path)
+      try format.check(try Self.header(of: path, system), at: path)
     } catch {
       system.close(file)
       throw error

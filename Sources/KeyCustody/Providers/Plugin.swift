@@ -19,16 +19,19 @@ public struct Plugin: Sendable {
   public let policyStore: Reader<any PolicyStore>?
   /// Opens an identity provider, where this plugin has one.
   public let identityProvider: Reader<any IdentityProvider>?
+  /// Opens a table of sealed records, where this plugin has one.
+  public let sealedTable: Reader<any SealedTable>?
 
   /// A plugin.
   public init(
     name: String, keyProvider: Reader<any KeyProvider>? = nil, policyStore: Reader<any PolicyStore>? = nil,
-    identityProvider: Reader<any IdentityProvider>? = nil
+    identityProvider: Reader<any IdentityProvider>? = nil, sealedTable: Reader<any SealedTable>? = nil
   ) {
     self.name = name
     self.keyProvider = keyProvider
     self.policyStore = policyStore
     self.identityProvider = identityProvider
+    self.sealedTable = sealedTable
   }
 }
 
@@ -58,6 +61,15 @@ extension [Plugin] {
     _ section: ConfigurationSection, _ environment: RuntimeEnvironment
   ) async throws(KeyCustodyError) -> any IdentityProvider {
     try await open(section, environment, "identity provider", \.identityProvider)
+  }
+
+  /// Opens the table of sealed records that a section describes.
+  ///
+  /// - Throws: `invalidInput` for an unknown plugin or key; what opening throws.
+  public func openSealedTable(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment
+  ) async throws(KeyCustodyError) -> any SealedTable {
+    try await open(section, environment, "table of sealed records", \.sealedTable)
   }
 
   private func open<Backend>(

@@ -87,7 +87,7 @@ extension ProtectedResource {
     var count = 0
     var last: String?
     while true {
-      let page = try await store.items(of: id, after: last, limit: Self.pageSize)
+      let page = try await store.items(of: id, after: last, excluding: primary.id, limit: Self.pageSize)
       for item in page where item.header.rootKey != primary.id {
         guard try record.profile.group(of: item.dataClass) == .longTerm else { continue }
         guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }

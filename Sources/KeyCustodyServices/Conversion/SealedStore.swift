@@ -10,9 +10,24 @@ public protocol SealedStore: Sendable {
     of resource: ResourceID, after object: String?, limit: Int
   ) async throws(KeyCustodyError) -> [SealedItem]
 
+  /// As ``items(of:after:limit:)``, where those under one root key may be left out: what is converted already need not
+  /// be read again.
+  ///
+  /// Leaves nothing out unless a store does it better.
+  func items(
+    of resource: ResourceID, after object: String?, excluding rootKey: RootKeyID, limit: Int
+  ) async throws(KeyCustodyError) -> [SealedItem]
+
   /// Replaces the item's sealed form by what `renewal` makes of it, unless the item was changed or removed meanwhile;
   /// either form, and never a mixture, is there after a crash.
   func renew(_ item: SealedItem, _ renewal: SealedRenewal) async throws(KeyCustodyError)
+}
+
+extension SealedStore {
+  /// All items, those under that root key too.
+  public func items(
+    of resource: ResourceID, after object: String?, excluding rootKey: RootKeyID, limit: Int
+  ) async throws(KeyCustodyError) -> [SealedItem] { try await items(of: resource, after: object, limit: limit) }
 }
 
 /// An item of a ``SealedStore``, as far as it is kept in clear.

@@ -92,7 +92,7 @@ extension PolicyStoreConformance {
 
 extension [String] {
   /// Another order, always the same.
-  fileprivate var shuffledForTests: [String] {
+  var shuffledForTests: [String] {
     enumerated().sorted { ($0.offset &* 7919) % 31 < ($1.offset &* 7919) % 31 }.map(\.element)
   }
 }

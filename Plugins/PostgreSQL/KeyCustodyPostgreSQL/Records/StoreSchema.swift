@@ -5,40 +5,42 @@ enum StoreSchema {
   /// The format that this version writes.
   static let version: UInt64 = 1
 
+  /// Opens the store of the server's kind, and gives its number.
+  ///
   /// - Throws: `unavailable` where there are no tables and none may be made; `integrityFailure` (`unknown-format`) for
   ///   tables of a later version.
   static func open(_ session: ServerSession, _ server: Server, by deadline: ContinuousClock.Instant)
-    throws(KeyCustodyError) -> StoreState
+    throws(KeyCustodyError) -> [UInt8]
   {
     // Another process may be making them too: whoever comes second looks again.
     for _ in 0..<20 {
       switch try found(session, server, by: deadline) {
-      case version: return try state(session, server, by: deadline)
+      case version: return try uuid(session, server, by: deadline)
       case let found? where found < version: try migrate(session, server, by: deadline)
-      case let found?: throw unknown(found, server.place)
+      case let found?: throw unknown(found, server)
       case nil:
-        guard server.settings.creates else { throw absent(server.place) }
+        guard server.settings.creates else { throw absent(server) }
         try make(session, server, by: deadline)
       }
     }
     throw .serverUnreachable(server.place, "Its tables can't be made: others make them at the same time.", nil)
   }
 
-  static func checkVersion(_ answer: Answer, _ place: String) throws(KeyCustodyError) {
-    guard let found = answer.rows.first?.number(0) else { throw .damagedStore(place, "it names no format") }
-    guard found <= version else { throw unknown(found, place) }
+  static func checkVersion(_ answer: Answer, _ server: Server) throws(KeyCustodyError) {
+    guard let found = answer.rows.first?.number(0) else { throw .damagedStore(server.place, "it names no format") }
+    guard found <= version else { throw unknown(found, server) }
   }
 
-  private static func unknown(_ found: UInt64, _ place: String) -> KeyCustodyError {
+  private static func unknown(_ found: UInt64, _ server: Server) -> KeyCustodyError {
     KeyCustodyError(
       .integrityFailure, .unknownFormat,
-      "The store in the database '\(place)' is of format \(found), which this version does not know.",
+      "The \(server.kind.name) in the database '\(server.place)' is of format \(found), which this version does not know.",
       remedy: "Use the version that wrote it, or a later one.")
   }
 
-  private static func absent(_ place: String) -> KeyCustodyError {
+  private static func absent(_ server: Server) -> KeyCustodyError {
     KeyCustodyError(
-      .unavailable, .unreachable, "There is no store in the database '\(place)'.",
+      .unavailable, .unreachable, "There is no \(server.kind.name) in the database '\(server.place)'.",
       remedy: "Check 'url' and 'schema', or set 'create' to true to make a new one.")
   }
 
@@ -47,7 +49,7 @@ enum StoreSchema {
     _ session: ServerSession, _ server: Server, by deadline: ContinuousClock.Instant
   ) throws(KeyCustodyError) -> UInt64? {
     // Not kept prepared: the table may be made later on the same connection.
-    let statement = Statement(server.statements.version.text)
+    let statement = Statement(server.kind.version.text)
     switch try once(
       session, server, by: deadline,
       { (connection) throws(ServerFailure) in
@@ -68,28 +70,28 @@ enum StoreSchema {
     }
   }
 
-  private static func state(
+  private static func uuid(
     _ session: ServerSession, _ server: Server, by deadline: ContinuousClock.Instant
-  ) throws(KeyCustodyError) -> StoreState {
+  ) throws(KeyCustodyError) -> [UInt8] {
     let answers = try session.read(by: deadline) { (connection) throws(ServerFailure) in
-      try connection.exchange([Step(server.statements.state)], by: deadline)
+      try connection.exchange([Step(server.kind.identity)], by: deadline)
     }
-    return try StoreState(answers[0], server.place)
+    return try server.kind.uuid(answers[0], server.place)
   }
 
   private static func make(
     _ session: ServerSession, _ server: Server, by deadline: ContinuousClock.Instant
   ) throws(KeyCustodyError) {
-    let statements = server.statements
+    let (statements, kind) = (server.statements, server.kind)
     let made = try once(session, server, by: deadline) { (connection) throws(ServerFailure) in
       do throws(ServerFailure) {
-        _ = try connection.exchange([Step(statements.makeSchema)], by: deadline)
+        _ = try connection.exchange([Step(kind.makeSchema)], by: deadline)
       } catch {
         // It is there, or this user may not make it but only use it.
         if case .refused("42501", _) = error {} else if !error.isCollision { throw error }
       }
       return try connection.exchange(
-        [Step(statements.begin)] + statements.makeFormat + [Step(statements.commit)], by: deadline)
+        [Step(statements.begin)] + kind.makeFormat + [Step(statements.commit)], by: deadline)
     }
     if case .failure(let failure) = made, !failure.isCollision { throw KeyCustodyError(failure, server.place) }
   }
@@ -98,16 +100,16 @@ enum StoreSchema {
   private static func migrate(
     _ session: ServerSession, _ server: Server, by deadline: ContinuousClock.Instant
   ) throws(KeyCustodyError) {
-    let statements = server.statements
-    let tables = try statements.makeTables(StoreState(uuid: try server.settings.environment.random.bytes(16)))
+    let (statements, kind) = (server.statements, server.kind)
+    let tables = try kind.tables(try server.settings.environment.random.bytes(16))
     let migrated = try once(session, server, by: deadline) { (connection) throws(ServerFailure) in
       // Whoever holds this row migrates; the others find it done.
-      let found = try connection.exchange([Step(statements.begin), Step(statements.lockVersion)], by: deadline)
+      let found = try connection.exchange([Step(statements.begin), Step(kind.lockVersion)], by: deadline)
       guard found[1].rows.first?.number(0) == 0 else {
         return try connection.exchange([Step(statements.rollback)], by: deadline)
       }
       return try connection.exchange(
-        tables + [Step(statements.saveVersion), Step(statements.commit)], by: deadline)
+        tables + [Step(kind.saveVersion), Step(statements.commit)], by: deadline)
     }
     if case .failure(let failure) = migrated, !failure.isCollision { throw KeyCustodyError(failure, server.place) }
   }

@@ -9,7 +9,6 @@ struct StoreStatements: Sendable {
 
   // MARK: Reading
 
-  var version: Statement { Statement("SELECT version FROM \(schema).format WHERE id = 1", as: "version") }
   var state: Statement {
     Statement("SELECT uuid, revision, forgotten, deletions, digest FROM \(schema).store WHERE id = 1", as: "state")
   }
@@ -80,16 +79,6 @@ struct StoreStatements: Sendable {
   var notify: Statement { Statement("SELECT pg_notify($1, $2)", as: "notify") }
 
   // MARK: Making
-
-  var makeSchema: Statement { Statement("CREATE SCHEMA \(schema)") }
-  var makeFormat: [Step] {
-    [
-      Step(Statement("CREATE TABLE \(schema).format (id SMALLINT PRIMARY KEY, version INTEGER NOT NULL)")),
-      Step(Statement("INSERT INTO \(schema).format (id, version) VALUES (1, 0)")),
-    ]
-  }
-  var lockVersion: Statement { Statement("\(version.text) FOR UPDATE") }
-  var saveVersion: Statement { Statement("UPDATE \(schema).format SET version = version + 1 WHERE id = 1") }
 
   /// From a store of no format to one of format 1.
   ///

@@ -17,18 +17,41 @@ final class Server: Sendable {
   }
 
   let settings: PostgreSQLSettings
+  /// Which tables are used.
+  let kind: StoreKind
   let statements: StoreStatements
   private let state = Mutex(State())
 
-  init(_ settings: PostgreSQLSettings) {
+  init(_ settings: PostgreSQLSettings, _ kind: StoreKind) {
     self.settings = settings
+    self.kind = kind
     statements = StoreStatements(settings.schema)
   }
 
   var place: String { settings.place }
 
+  /// Opens the store that is there, or makes it.
+  ///
+  /// - Returns: the store's number, and a session that may be used on.
+  func open() async throws(KeyCustodyError) -> (uuid: [UInt8], session: ServerSession) {
+    let session = ServerSession(self)
+    let opener = try BlockingWorker()
+    let request = Request<[UInt8]>(settings)
+    let opening = Task {
+      await opener.run {
+        guard request.take() else { return }
+        request.give(
+          Result { () throws(KeyCustodyError) in try StoreSchema.open(session, self, by: request.deadline) })
+      }
+    }
+    let uuid = try await request.value(settings.environment.time)
+    await opening.value
+    remember(uuid)
+    return (uuid, session)
+  }
+
   /// Notes which store was opened.
-  func remember(_ uuid: [UInt8]) { state.withLock { $0.uuid = uuid } }
+  private func remember(_ uuid: [UInt8]) { state.withLock { $0.uuid = uuid } }
 
   /// Connects, and finds the store that was opened.
   ///
@@ -63,14 +86,14 @@ final class Server: Sendable {
     do throws(ServerFailure) {
       // A commit that does not wait for the disk is none.
       answers = try connection.exchange(
-        [Step(setting)] + (uuid == nil ? [] : [Step(statements.version), Step(statements.state)]), by: deadline)
+        [Step(setting)] + (uuid == nil ? [] : [Step(kind.version), Step(kind.identity)]), by: deadline)
     } catch { throw KeyCustodyError(error, place) }
     guard let uuid else { return connection }
-    try StoreSchema.checkVersion(answers[1], place)
-    guard try StoreState(answers[2], place).uuid == uuid else {
+    try StoreSchema.checkVersion(answers[1], self)
+    guard try kind.uuid(answers[2], place) == uuid else {
       throw KeyCustodyError(
         .integrityFailure, .backendMismatch,
-        "The database '\(place)' holds another store than the one that was opened.",
+        "The database '\(place)' holds another \(kind.name) than the one that was opened.",
         remedy: "Find out why; then start the service anew.")
     }
     return connection

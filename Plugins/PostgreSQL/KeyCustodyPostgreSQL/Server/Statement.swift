@@ -31,7 +31,7 @@ enum Parameter {
 /// A statement with its values.
 struct Step {
   let statement: Statement
-  let parameters: [Parameter]
+  var parameters: [Parameter]
 
   init(_ statement: Statement, _ parameters: Parameter...) {
     self.statement = statement
