@@ -13,10 +13,10 @@ import Testing
 /// A customer's key over sealed data that is kept in tables.
 @Suite("Sealed data in tables", .timeLimit(.minutes(10)))
 struct SealedTableTests {
-  private static let count = 1000
+  private static let count = 250
 
   @Test(
-    "E6, E7, E11: a thousand items are converted while others are written, and none is left under an old root key",
+    "E6, E7, E11: hundreds of items are converted while others are written, and none is left under an old root key",
     arguments: [Backing.memory, .sqlite, .postgresql])
   func conversions(_ backing: Backing) async throws {
     let bench = try await TableBench(backing)

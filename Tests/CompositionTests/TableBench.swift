@@ -98,7 +98,7 @@ struct TableBench: Sendable {
     }
   }
 
-  /// Writes new items, and old ones anew, for as long as `body` works.
+  /// Writes new items, and old ones of the first 200 anew, while `body` works; so many at most that it is not starved.
   ///
   /// - Returns: the names of the new ones.
   func whileWriting(_ step: Step, _ body: @Sendable () async throws -> Void) async throws -> Set<String> {
@@ -108,11 +108,11 @@ struct TableBench: Sendable {
       for writer in 0..<2 {
         group.addTask {
           var names: [String] = []
-          for number in 0... {
+          for number in 0..<200 {
             let name = "new/\(step)/\(writer)/\(number)"
             try await store.put(Array(name.utf8), as: name, in: notes)
             names.append(name)
-            let old = Self.name((number * 37 + writer) % 1000)
+            let old = Self.name((number * 37 + writer) % 200)
             try await store.put(Array(old.utf8), as: old, in: notes, identifiers: ["writer": "\(writer)"])
             #expect(try await store.get(old, in: notes) == Array(old.utf8))
             hasBegun.yield()

@@ -104,6 +104,11 @@ extension ProtectedResource {
         do throws(KeyCustodyError) { try await store.renew(item, renewal) } catch {
           // Somebody else has converted it, and was done with the older key.
           if error.reason == .unknownRootKey, try await wasDropped(item.header.rootKey, since: record) { continue }
+          // A lease ended between the look-up and the use: the next pass comes to it.
+          if error.reason == .leaseEnded {
+            count += 1
+            continue
+          }
           throw Self.naming(item.object, error)
         }
         count += 1

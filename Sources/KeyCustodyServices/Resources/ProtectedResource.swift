@@ -32,14 +32,27 @@ public struct ProtectedResource: Sendable {
       }
     }
     let context = try context(object, dataClass, identifiers)
-    let keys = try await primaries(context)
-    let sealed = try await sealRecord(bytes, context, with: keys)
+    let (keys, sealed) = try await sealedByPrimaries(bytes, context)
     // An epoch of transient data ends by the clock: who looks its keys up each time sees that.
     if custody.leases.duration > .zero, try await custody.record(id).profile.group(of: context.dataClass) != .transient
     {
       try keepSealer(keys, dataClass)
     }
     return sealed
+  }
+
+  private func sealedByPrimaries(
+    _ bytes: [UInt8], _ context: SealingContext
+  ) async throws(KeyCustodyError) -> (LayeredKeys, [UInt8]) {
+    var attempt = 1
+    while true {
+      let keys = try await primaries(context)
+      do throws(KeyCustodyError) { return (keys, try await sealRecord(bytes, context, with: keys)) } catch {
+        // The lease ended between the look-up and the use.
+        guard error.reason == .leaseEnded, attempt < 8 else { throw error }
+        attempt += 1
+      }
+    }
   }
 
   /// Seals a small value and has it stored, as one step.
@@ -298,7 +311,12 @@ public struct ProtectedResource: Sendable {
       // Looked up after the beginning: either the conversion sees this sealing, or this sees the conversion.
       let group = try await custody.record(id).profile.group(of: context.dataClass)
       guard try await isPrimary(keys.customer.id, group) else { continue }
-      let result = try await body(keys)
+      let result: Result
+      do throws(KeyCustodyError) { result = try await body(keys) } catch {
+        // It ended between the look-up and the use: whoever may still use the key gets it again.
+        guard error.reason == .leaseEnded else { throw error }
+        continue
+      }
       if try await isKept(keys.customer.id, group, storedUnderLeaseUntil: deadline) { return result }
     }
     throw Self.changedMeanwhile(id)
