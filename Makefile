@@ -61,8 +61,8 @@ test: dependencies ## Run all tests, eight at a time: on few cores more would st
 	  { echo "what failed:"; grep -a '✘' $$log | grep -av 'known issue' | cut -c1-400 | tail -n 12; tail -n 1 $$log; exit 1; }
 
 .PHONY: kit
-kit: dependencies ## Run the conformance kit on every backend, faults included, and print the table
-	swift run $(STRICT) KitReport
+kit: dependencies ## Run the conformance kit on every backend, or on BACKENDS="memory pkcs11", faults included, and print the table
+	swift run $(STRICT) KitReport $(BACKENDS)
 
 .PHONY: lint
 lint: ## Check the format of every Swift file
@@ -101,8 +101,8 @@ programs: dependencies ## Run programs that keep their keys in a Key Vault again
 	SWIFT_TEST_FLAGS="$(STRICT)" Tests/Clients/run.sh programs
 
 .PHONY: bench
-bench: dependencies ## Print ratios against baselines in the same run (QUICK=1: a smoke run; ROWS=R4,R9: those rows)
-	swift run -c release --package-path Benchmarks bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
+bench: dependencies ## Print ratios against baselines in the same run (QUICK=1: a smoke run, unoptimised; ROWS=R4,R9: those rows)
+	swift run -c $(if $(QUICK),debug,release) --package-path Benchmarks bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: scale
 scale: dependencies ## Print how figures grow up to RESOURCES=100000 and ITEMS=1000000, one process killed in the middle of its work

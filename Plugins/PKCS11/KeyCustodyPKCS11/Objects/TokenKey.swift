@@ -148,13 +148,23 @@ extension CryptokiSession {
   ///
   /// Of a token that is going away some attributes may be missing; only where it is surely there is that so.
   private func describe(_ handles: KeyHandles, _ version: KeyVersionID) throws(PKCS11Failure) -> TokenKey {
-    do throws(PKCS11Failure) {
-      let key = try read(handles, version)
-      if key.isWhole { return key }
-    } catch {
-      guard case .custody(let refusal) = error, refusal.reason == Self.foreignKey else { throw error }
+    if case .success(let key) = try readable(handles, version), key.isWhole { return key }
+    // A refusal too is believed only when the token is seen to be there after it.
+    let finding = try surely { () throws(PKCS11Failure) in try readable(try self.handles(of: version), version) }
+    switch finding {
+    case .success(let key): return key
+    case .failure(let refusal): throw .custody(refusal)
     }
-    return try surely { () throws(PKCS11Failure) in try read(try self.handles(of: version), version) }
+  }
+
+  /// The key, or why it is none of ours.
+  private func readable(
+    _ handles: KeyHandles, _ version: KeyVersionID
+  ) throws(PKCS11Failure) -> Result<TokenKey, KeyCustodyError> {
+    do throws(PKCS11Failure) { return .success(try read(handles, version)) } catch {
+      guard case .custody(let refusal) = error, refusal.reason == Self.foreignKey else { throw error }
+      return .failure(refusal)
+    }
   }
 
   private func read(_ handles: KeyHandles, _ version: KeyVersionID) throws(PKCS11Failure) -> TokenKey {
