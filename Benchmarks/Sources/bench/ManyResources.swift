@@ -85,6 +85,7 @@ struct ManyResources {
       throw Unexpected(description: "It was not ended in the middle.")
     }
     say()
+    // Holds what it has until the process that measures it ends it.
     while true { try await Task.sleep(for: .seconds(3600)) }
   }
 
