@@ -5,7 +5,8 @@ import PackageDescription
 let package = Package(
   name: "benchmarks",
   dependencies: [
-    .package(name: "key-custody", path: "..", traits: ["CommandLine", "Server", "SQLite"]),
+    // With every trait, so that this package shares its build with the one above.
+    .package(name: "key-custody", path: ".."),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),

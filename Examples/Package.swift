@@ -7,8 +7,9 @@ let keyCustody: (String) -> Target.Dependency = { .product(name: $0, package: "k
 let package = Package(
   name: "examples",
   dependencies: [
-    // A program that serves no vault writes `traits: []`, and then fetches swift-log alone.
-    .package(name: "key-custody", path: "..", traits: ["Server"]),
+    // With every trait, so that this package shares its build with the one above. A program that serves no vault writes
+    // `traits: []`, and then fetches swift-log alone.
+    .package(name: "key-custody", path: ".."),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),

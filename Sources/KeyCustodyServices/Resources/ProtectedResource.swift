@@ -47,7 +47,7 @@ public struct ProtectedResource: Sendable {
     var attempt = 1
     while true {
       let keys = try await primaries(context)
-      do throws(KeyCustodyError) { return (keys, try await sealRecord(bytes, context, with: keys)) } catch {
+      do throws(KeyCustodyError) { return (keys, try sealRecord(bytes, context, with: keys)) } catch {
         // The lease ended between the look-up and the use.
         guard error.reason == .leaseEnded, attempt < 8 else { throw error }
         attempt += 1
@@ -69,7 +69,7 @@ public struct ProtectedResource: Sendable {
   ) async throws(KeyCustodyError) {
     let context = try context(object, dataClass, identifiers)
     try await whileSealing(context) { (keys) throws(KeyCustodyError) in
-      try await store(try await sealRecord(bytes, context, with: keys))
+      try await store(try sealRecord(bytes, context, with: keys))
     }
   }
 
@@ -257,17 +257,8 @@ public struct ProtectedResource: Sendable {
 
   private func sealRecord(
     _ bytes: [UInt8], _ context: SealingContext, with keys: LayeredKeys
-  ) async throws(KeyCustodyError) -> [UInt8] {
-    do throws(KeyCustodyError) {
-      return try TwoLayers.sealRecord(bytes, keys: keys, context: context, random: custody.environment.random)
-    } catch {
-      // A lease ended meanwhile: once more, with the same root keys, if that is allowed by then.
-      guard error.reason == .leaseEnded else { throw error }
-      let renewed = LayeredKeys(
-        service: try await self.keys.rootKey(keys.service.id, layer: .service),
-        customer: try await self.keys.rootKey(keys.customer.id, layer: .customer))
-      return try TwoLayers.sealRecord(bytes, keys: renewed, context: context, random: custody.environment.random)
-    }
+  ) throws(KeyCustodyError) -> [UInt8] {
+    try TwoLayers.sealRecord(bytes, keys: keys, context: context, random: custody.environment.random)
   }
 
   /// The keys that new data of a class is sealed under.

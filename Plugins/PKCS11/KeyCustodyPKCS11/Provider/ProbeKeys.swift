@@ -2,7 +2,7 @@ import KeyCustody
 import KeyCustodyCrypto
 import Synchronization
 
-/// Throw-away keys that try a token's import, made once a process because an RSA key takes its time.
+/// Throw-away keys that try a token's import, made once a process.
 final class ProbeKeys: Sendable {
   static let shared = ProbeKeys()
   private let made = Mutex<[KeyType: SoftwareKey]>([:])
@@ -13,7 +13,7 @@ final class ProbeKeys: Sendable {
   func key(_ type: KeyType) throws(KeyCustodyError) -> SoftwareKey {
     try made.withLock { (made) throws(KeyCustodyError) in
       if let key = made[type] { return key }
-      let key = try SoftwareKey.generate(type, random: SystemRandom())
+      let key = try SoftwareKey.forProbing(type, random: SystemRandom())
       made[type] = key
       return key
     }
