@@ -192,6 +192,13 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["Server"])),
         .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["Server"])),
       ], path: "Tests/CrashRuns"),
+    // Two processes that use customers' keys while access is withdrawn; `make revocation` starts them.
+    .executableTarget(
+      name: "KeyCustodyRevocationRuns",
+      dependencies: [
+        "KeyCustody", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyPKCS11", "KeyCustodyPostgreSQL",
+        "KeyCustodyTestSupport", .product(name: "Logging", package: "swift-log"),
+      ], path: "Tests/RevocationRuns"),
     // Every backend of ours as a subject of the kit, with faults beneath it; and the report over all of them.
     .target(
       name: "KeyCustodySubjects",

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")"
 ./check-readme.sh
 
-strict="-Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error"
+strict=${SWIFT_TEST_FLAGS:--Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error}
 # The build folder of the whole checkout: what both packages need is compiled once.
 shared="--scratch-path $(cd .. && pwd)/.build"
 # shellcheck disable=SC2086

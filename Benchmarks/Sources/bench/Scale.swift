@@ -55,7 +55,7 @@ struct Scale {
     else { throw Unexpected(description: "Rewrapped after a kill: \(report), of \(keys)") }
     await custody.close()
     print(
-      "resources=\(count) made=\(whole(Double(count) / made))/s opened=\(whole(opening * 1000))ms",
+      "resources=\(count) record=\(many.recordLength)B keys=\(many.keys) made=\(whole(Double(count) / made))/s opened=\(whole(opening * 1000))ms",
       "idle=\(whole(idle))MiB leased=\(whole(leased))MiB",
       "leased-each=\(whole((leased - idle) * 1_048_576 / Double(count)))B",
       "first-use=\(whole(first * 1e6))us hot=\(whole(hot * 1e9))ns",
