@@ -4,9 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # Strictness lives here, not in the manifest: a package that depends on this one by path would inherit it.
-# LEAN=1 leaves out what debuggers and editors look at, which takes a good part of a build's time.
-LEAN_FLAGS := $(if $(LEAN),-debug-info-format none --disable-index-store)
-STRICT := -Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error $(LEAN_FLAGS)
+STRICT := -Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error
 # The package manager hands traits to the compiler in the order of a set: without this it is another one each time, and
 # everything is compiled again. What serves and what is tested does without.
 export SWIFT_DETERMINISTIC_HASHING := 1
@@ -34,7 +32,7 @@ dependencies: ## Install the missing Debian packages
 DATA ?= ./keycustody-data
 # `debug` is what `make build` has made already: CI asks for it, for the time that a second form of everything takes.
 CONFIGURATION ?= release
-CONFIGURED = -c $(CONFIGURATION) $(if $(filter debug,$(CONFIGURATION)),$(STRICT),$(LEAN_FLAGS))
+CONFIGURED = -c $(CONFIGURATION) $(if $(filter debug,$(CONFIGURATION)),$(STRICT))
 RELEASED = $$(swift build $(CONFIGURED) --show-bin-path)/keycustody
 
 .PHONY: released
@@ -85,7 +83,7 @@ traits: dependencies ## Build the products that need no trait, with every trait 
 
 .PHONY: embed
 embed: dependencies ## Build a package that embeds the core with traits: [] and look at what it fetched
-	SWIFT_BUILD_FLAGS="$(LEAN_FLAGS)" Tests/EmbeddingCheck/check.sh
+	Tests/EmbeddingCheck/check.sh
 
 .PHONY: examples
 examples: dependencies ## Build and run the examples, the third-party plugin's tests included
@@ -114,7 +112,7 @@ bench: dependencies ## Print ratios against baselines in the same run (QUICK=1: 
 
 .PHONY: scale
 scale: dependencies ## Print how figures grow up to RESOURCES=100000 and ITEMS=1000000, one process killed in the middle of its work
-	swift run -c release $(LEAN_FLAGS) $(BENCHMARKS) bench --scale $(or $(RESOURCES),100000),$(or $(ITEMS),1000000)
+	swift run -c release $(BENCHMARKS) bench --scale $(or $(RESOURCES),100000),$(or $(ITEMS),1000000)
 
 .PHONY: fuzz
 fuzz: dependencies ## Fuzz every reader of outside bytes (QUICK=1: 10^7 executions; MINUTES=10: for each target)
@@ -137,7 +135,7 @@ faults: dependencies ## Run the PKCS#11 provider under injected faults on SoftHS
 
 .PHONY: simulate
 simulate: dependencies ## Run SEEDS=2000 deployments of several processes through crashes, outages and races, and check a model
-	@swift build -c release $(LEAN_FLAGS) --product Simulation --quiet
+	@swift build -c release --product Simulation --quiet
 	@"$$(swift build -c release --show-bin-path)/Simulation" $(or $(SEEDS),2000) $(FIRST)
 
 .PHONY: revocation

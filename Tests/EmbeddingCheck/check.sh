@@ -2,8 +2,7 @@
 # What an embedder with `traits: []` gets: builds it, runs it, and fails when it fetched or linked more than is promised.
 set -eu
 cd "$(dirname "$0")"
-# shellcheck disable=SC2086
-swift build --quiet ${SWIFT_BUILD_FLAGS:-}
+swift build --quiet
 "$(swift build --show-bin-path)/EmbeddingCheck" 2> /dev/null
 
 swift package show-dependencies --format json > .build/dependencies.json
