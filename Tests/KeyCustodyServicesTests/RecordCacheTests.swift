@@ -20,4 +20,16 @@ struct RecordCacheTests {
     #expect(cache.remember(new, readAt: before).record.mode == .enabling)
     #expect(cache[notes.id] == nil, "neither is known for sure")
   }
+
+  @Test("E12: upkeep leaves in memory what is in use, and nothing else")
+  func upkeep() async throws {
+    let bench = try await ServiceBench()
+    let (used, unused) = (try await bench.makeResource("used"), try await bench.makeResource("unused"))
+    bench.custody.cache.forgetAll()
+    _ = try await used.seal([1], as: "value")
+    try await bench.custody.rotateServiceKeys()
+    #expect(try await bench.custody.upkeep().resources == 2)
+    #expect(bench.custody.cache[used.id] != nil && bench.custody.cache[unused.id] == nil)
+    #expect(try await unused.open(try await unused.seal([2], as: "value"), as: "value") == [2])
+  }
 }

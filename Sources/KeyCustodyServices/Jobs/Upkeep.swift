@@ -73,6 +73,11 @@ extension KeyCustody {
   /// What was done for one resource; an error is its own.
   private func lookSafely(after record: ResourceRecord, _ newest: [Layer: KeyURI]) async -> UpkeepReport {
     var report = UpkeepReport()
+    let isInUse = cache.revision(record.id) != nil
+    // What nobody uses here is not kept for having been looked after: that would be all there is.
+    defer {
+      if !isInUse, !record.rootKeys.contains(where: { leases.deadline(of: $0.id) != nil }) { cache.forget(record.id) }
+    }
     do throws(KeyCustodyError) { try await look(after: record, newest, &report) } catch {
       report.failed += 1
       environment.logger.warning(
