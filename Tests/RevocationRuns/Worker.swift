@@ -53,12 +53,22 @@ final class Worker: Sendable {
   private func follow(_ instruction: Instruction) async throws {
     switch instruction {
     case .revoke(let customer):
-      try await Deployment.revoke(customer, in: custody)
+      try await insist { try await Deployment.revoke(customer, in: custody) }
       try answer()
     case .restore(let customer):
-      try await Deployment.grant(customer, in: custody)
+      try await insist { try await Deployment.grant(customer, in: custody) }
       try answer()
     case .tell: try say(uses.withLock { $0 })
+    }
+  }
+
+  /// Makes a change, again and again where the database was away: to make one of these twice is to make it once.
+  private func insist(_ change: () async throws -> Void) async throws {
+    for attempt in 1... {
+      do { return try await change() } catch let error as KeyCustodyError {
+        guard [.unavailable, .timeout, .busy].contains(error.code), attempt < 1000 else { throw error }
+        try await Task.sleep(for: Self.pause * 4)
+      }
     }
   }
 
