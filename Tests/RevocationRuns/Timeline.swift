@@ -52,7 +52,7 @@ struct Timeline {
     _ customer: Int, _ workers: [WorkerProcess], _ server: PostgreSQLServer, _ figures: inout Figures
   ) async throws {
     let start = try await count(workers, but: customer)
-    // What is measured is a second of load.
+    // The rate of a second of load is measured: no event ends it.
     try await Task.sleep(for: .seconds(1))
     let before = try await count(workers, but: customer)
     let answer = try await workers[0].ask(.revoke(customer), Answer.self)
@@ -61,6 +61,7 @@ struct Timeline {
       guard hearing != .nothing || monotonicTime() > answer.promised else { return false }
       return try await uses(workers).allSatisfy { $0[customer].refusals > 0 }
     }
+    // As above; and whoever uses the key once more in this second is late.
     if hearing != .nothing { try await Task.sleep(for: .seconds(1)) }
     let after = try await count(workers, but: customer)
     let seen = try await uses(workers).map { $0[customer] }
@@ -69,7 +70,7 @@ struct Timeline {
     figures.other.append(seconds(answer.time, seen[1].last))
     if seen[0].last > answer.time || seen[1].last > answer.promised { figures.late += 1 }
     if hearing != .nothing {
-      figures.refused += after.refused
+      figures.refused += after.refused - start.refused
       figures.before.append(Double(before.successes - start.successes) / seconds(start.time, before.time))
       figures.during.append(Double(after.successes - before.successes) / seconds(before.time, after.time))
     }
@@ -94,7 +95,7 @@ struct Timeline {
     let others = try await uses(workers).flatMap { uses in
       uses.indices.filter { $0 != customer }.map { uses[$0] }
     }
-    return (monotonicTime(), others.map(\.successes).reduce(0, +), others.filter { $0.refusals > 0 }.count)
+    return (monotonicTime(), others.map(\.successes).reduce(0, +), others.map(\.allRefusals).reduce(0, +))
   }
 
   private func wait(_ what: String, until isSo: () async throws -> Bool) async throws {

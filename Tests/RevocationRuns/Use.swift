@@ -10,8 +10,8 @@ struct Use: Sendable, Codable {
   var successes = 0
   /// Those that did not, since the last that did.
   var refusals = 0
-  /// Why the last of them did not.
-  var reason = ""
+  /// All that did not.
+  var allRefusals = 0
 }
 
 /// What a process is told, a line each.

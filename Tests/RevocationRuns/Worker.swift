@@ -67,6 +67,7 @@ final class Worker: Sendable {
     for attempt in 1... {
       do { return try await change() } catch let error as KeyCustodyError {
         guard [.unavailable, .timeout, .busy].contains(error.code), attempt < 1000 else { throw error }
+        // Answered at once while the database is away: asked again soon, and not all the time.
         try await Task.sleep(for: Self.pause * 4)
       }
     }
@@ -98,8 +99,9 @@ final class Worker: Sendable {
       } catch {
         uses.withLock { uses in
           uses[customer].refusals += 1
-          uses[customer].reason = error.reason.rawValue
+          uses[customer].allRefusals += 1
         }
+        // A client that was refused waits a little, too; cancelled, it ends above.
         try? await Task.sleep(for: Self.pause)
       }
     }
