@@ -116,6 +116,15 @@ extension KeyCustodyError.Reason: CustomStringConvertible {
   public static let alreadyExists = Self("already-exists")
   /// The record was changed by somebody else in the meantime.
   public static let conflict = Self("conflict")
+  // Access to keys.
+  /// No rule allows it, or one forbids it.
+  public static let accessDenied = Self("access-denied")
+  /// The address from which the call came is not let in.
+  public static let networkRefused = Self("network-refused")
+  /// The vault belongs to another tenant.
+  public static let otherTenant = Self("other-tenant")
+  /// The key version is switched off.
+  public static let keyDisabled = Self("key-disabled")
   // Configuration.
   /// A configuration key that nothing reads.
   public static let unknownConfigurationKey = Self("unknown-configuration-key")

@@ -91,6 +91,7 @@ struct Backends: Sendable {
   var keyProviders: [String: any KeyProvider] = [:]
   var policyStores: [String: any PolicyStore] = [:]
   var identityProviders: [String: any IdentityProvider] = [:]
+  var customerKeys: [CustomerKeys] = []
 
   /// Opens every backend that the configuration names; when one fails, those already open are closed again.
   static func open(
@@ -112,6 +113,12 @@ struct Backends: Sendable {
         backends.identityProviders[name] = try await plugins.openIdentityProvider(
           identities.section(name), environment)
       }
+      let sources = root.section("customerKeys")
+      for name in try sources.names() where name != "names" {
+        backends.customerKeys.append(
+          try await CustomerKeys(
+            name, sources.section(name), backends.keyProviders, plugins: plugins, environment: environment))
+      }
       return backends
     } catch {
       await backends.close()
@@ -122,7 +129,8 @@ struct Backends: Sendable {
   /// Refuses sections that don't exist; what is inside the known ones is for their readers to judge.
   static func refuseUnknown(_ root: ConfigurationSection) throws(KeyCustodyError) {
     let known = [
-      "fips", "keyProviders", "policyStores", "identityProviders", "service", "identity", "vaults", "audit", "server",
+      "fips", "keyProviders", "policyStores", "identityProviders", "customerKeys", "service", "identity", "vaults",
+      "audit", "server",
     ]
     for name in try root.names() where !known.contains(name) {
       throw KeyCustodyError(
@@ -153,6 +161,7 @@ struct Backends: Sendable {
   }
 
   func close() async {
+    for keys in customerKeys { await keys.source.close() }
     for provider in keyProviders.values { await provider.close() }
     for provider in identityProviders.values { await provider.close() }
     for store in policyStores.values { await store.close() }

@@ -22,6 +22,7 @@ import Synchronization
 /// | `keyProviders.NAME.plugin` | the plugin of a key provider; its own keys stand beside | |
 /// | `policyStores.NAME.plugin` | the plugin of a policy store; its own keys stand beside | |
 /// | `identityProviders.NAME.plugin` | the plugin of an outside issuer of tokens; its own keys stand beside | none |
+/// | `customerKeys.NAME` | customers' keys that are in no vault of this deployment; see the guide on keys elsewhere | none |
 /// | `service.keyProvider` | the key provider of the service's own keys | required |
 /// | `service.policyStore` | where vaults, resources and keysets are recorded | required |
 /// | `service.tenant` | the service's own tenant | `service` |
@@ -52,6 +53,8 @@ public final class KeyCustody: Sendable {
   public let policyStores: [String: any PolicyStore]
   /// The identity providers besides the directory, by their names in the configuration.
   public let identityProviders: [String: any IdentityProvider]
+  /// Customers' keys that are in no vault of this deployment.
+  let customerKeys: [CustomerKeys]
   /// Where this deployment stands.
   public let region: Region
   /// The principal that holds the service's own keys.
@@ -90,6 +93,7 @@ public final class KeyCustody: Sendable {
     keyProviders = backends.keyProviders
     policyStores = backends.policyStores
     identityProviders = backends.identityProviders
+    customerKeys = backends.customerKeys
     self.identities = identities
     self.environment = environment
     region = settings.region
@@ -166,7 +170,8 @@ public final class KeyCustody: Sendable {
     await identities.close()
     await auditLog?.close()
     await Backends(
-      keyProviders: keyProviders, policyStores: policyStores, identityProviders: identityProviders
+      keyProviders: keyProviders, policyStores: policyStores, identityProviders: identityProviders,
+      customerKeys: customerKeys
     ).close()
   }
 

@@ -135,27 +135,20 @@ extension KeyCustody {
     _ material: borrowing SecretBytes, _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int,
     kek: KeyURI, holder: PrincipalID, isCustomerManaged: Bool
   ) async throws(KeyCustodyError) -> RootKeyRecord {
-    let caller = try await principal(holder)
     let context = context(of: resource, holder: holder)
-    let key = try await vaults.key(kek, as: caller, context: context)
-    guard let version = kek.version.map({ wanted in key.versions.first { $0.version == wanted } }) ?? key.newest else {
+    let key = try await customerKey(kek, as: holder, context: context)
+    let full = key.uri
+    guard let algorithm = key.algorithms.first else {
       throw KeyCustodyError(
-        .notFound, .keyVersionUnknown, "There is no key '\(kek)'.", remedy: "Check the version in the key's address.")
-    }
-    let offered = try await vaults.capabilities(of: try kek.vault, protection: version.protection)
-    guard let algorithm = offered.preferredWrapAlgorithm(for: key.type(of: version)) else {
-      throw KeyCustodyError(
-        .unsupported, .notOffered,
-        "The provider behind '\(kek)' can't unwrap with a key of type \(key.type(of: version)).",
+        .unsupported, .notOffered, "What holds '\(kek)' can't unwrap with a key of type \(key.type).",
         remedy: "Use a key of a type that 'keycustody doctor' lists under 'unwrap'.")
     }
-    let full = kek.with(version: version.version)
     let proof = try RootKey(material: material)
     let facts = KeyEnvelopeFacts(
       kid: full.description, algorithm: algorithm, resource: resource, layer: layer, group: group, epoch: epoch)
     let envelope = try await KeyEnvelope.seal(material, facts: facts, random: environment.random) {
       (secret: borrowing SecretBytes) async throws(KeyCustodyError) -> [UInt8] in
-      try await vaults.wrap(secret, with: full, algorithm: algorithm, as: caller, context: context).bytes
+      try await wrap(secret, with: full, algorithm: algorithm, as: holder, context: context)
     }
     let record = RootKeyRecord(
       id: proof.id, commitment: proof.commitment.hexadecimal, layer: layer, group: group, epoch: epoch, kek: full,
@@ -182,13 +175,10 @@ extension KeyCustody {
   private func openEnvelope(
     _ record: RootKeyRecord, of resource: ResourceID
   ) async throws(KeyCustodyError) -> SecretBytes {
-    let caller = try await principal(record.holder)
     let context = context(of: resource, holder: record.holder)
     return try await record.envelope.open(expecting: record.facts(resource)) {
       (wrapped) async throws(KeyCustodyError) -> SecretBytes in
-      try await vaults.unwrap(
-        wrapped, with: record.kek, algorithm: record.algorithm, validity: record.isCustomerManaged ? .strict : .wire,
-        as: caller, context: context)
+      try await unwrap(wrapped, under: record, context: context)
     }
   }
 

@@ -1,10 +1,6 @@
 public import KeyCustody
 
 extension KeyCustodyError.Reason {
-  /// No rule allows it, or one forbids it.
-  public static let accessDenied = Self("access-denied")
-  /// The key version is switched off.
-  public static let keyDisabled = Self("key-disabled")
   /// The key is soft-deleted.
   public static let keyDeleted = Self("key-deleted")
   /// Outside the key version's validity.
@@ -21,8 +17,6 @@ extension KeyCustodyError.Reason {
   public static let keyOperationImpossible = Self("key-operation-impossible")
   /// The name belongs to something deleted that can be recovered.
   public static let deletedButRecoverable = Self("deleted-but-recoverable")
-  /// The address from which the call came is not let in.
-  public static let networkRefused = Self("network-refused")
   /// The name of a request that stood for another change.
   public static let requestReused = Self("request-reused")
   /// Too many tags, or too long ones.

@@ -18,6 +18,14 @@ public import KeyCustody
 /// - `wrapOnHost` (default false): RSA keys wrap on this host, with the public key that was fetched.
 /// - `caFile`: certificate authorities of the vault's and the authority's TLS (PEM); the system's otherwise.
 /// - `timeout` (default 30, 1 to 600): how many seconds a call may take, repeats included.
+///
+/// ## Configuration of customers' keys
+/// In a section of `customerKeys`, for keys that customers hold in vaults of theirs (``AzureKeyVaultKeys``):
+/// - `domain`: what stands behind the vaults' names in their addresses, `vault.azure.net`.
+/// - `authority`, `clientID` and the rest of a credential, as above; `{tenant}` in the authority stands for the resource's
+///   tenant.
+/// - `caFile`, as above.
+/// - `timeout` (default 10, 1 to 60): how many seconds a call may take, repeats included.
 public enum AzureKeyVaultPlugin {
   /// The plugin's name.
   public static let name = "azure-key-vault"
@@ -31,7 +39,25 @@ public enum AzureKeyVaultPlugin {
       return { () async throws(KeyCustodyError) in
         try await AzureKeyVaultProvider.open(settings, environment: environment)
       }
+    },
+    customerKeySource: { (section, environment) throws(KeyCustodyError) in
+      let settings = try keysSettings(section, environment)
+      try settings.check()
+      return { () async throws(KeyCustodyError) in try AzureKeyVaultKeys(settings, environment: environment) }
     })
+
+  /// Reads the settings of a section of `customerKeys`.
+  ///
+  /// - Throws: `invalidInput`.
+  public static func keysSettings(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment
+  ) throws(KeyCustodyError) -> AzureKeyVaultKeysSettings {
+    var settings = AzureKeyVaultKeysSettings(
+      domain: try section.requiredString("domain"), credential: try credential(section, environment))
+    settings.caFile = try section.string("caFile").map(environment.path)
+    settings.timeout = .seconds(try section.integer("timeout", in: 1...60) ?? 10)
+    return settings
+  }
 
   /// Reads the settings of a section.
   ///

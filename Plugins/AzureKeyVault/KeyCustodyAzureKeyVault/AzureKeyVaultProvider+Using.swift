@@ -141,10 +141,7 @@ extension AzureKeyVaultProvider {
   private func value(_ answer: VaultAnswer, _ key: RemoteKey) throws(KeyCustodyError) -> String {
     let version = key.description.version
     guard answer.isGood else { throw refusal(answer, version) }
-    guard let value = answer.json?["value"]?.string, let parts = Naming.parts(of: answer.json?["kid"]?.string),
-      parts.name.lowercased() == name(of: version).lowercased(), parts.version == key.remoteVersion[...]
-    else { throw .unfit(name(of: version), "the answer is not of the version that was asked") }
-    return value
+    return try answer.value(of: name(of: version), key.remoteVersion)
   }
 
   // MARK: Bodies and refusals

@@ -27,10 +27,9 @@ public final class AzureKeyVaultProvider: KeyProvider {
   let turns = NameTurns()
   /// Checks keys that are brought in, and wraps where that is the host's work.
   let worker: BlockingWorker
-  private let watch: DeadlineWatch
+  private let calls: VaultCalls
   let broadcaster: EventBroadcaster<KeyProviderEvent>
   private let found = Mutex(KeyProviderCapabilities([:]))
-  private let isClosed = Mutex(false)
 
   /// `azure-key-vault`, and the vault's host with its port where that is not 443.
   public var identity: ProviderIdentity {
@@ -46,8 +45,10 @@ public final class AzureKeyVaultProvider: KeyProvider {
     let broadcaster = EventBroadcaster<KeyProviderEvent>()
     self.broadcaster = broadcaster
     worker = try BlockingWorker()
-    watch = DeadlineWatch(environment.time)
-    vault = try VaultConnection(settings, environment: environment, health: VaultHealth(broadcaster))
+    calls = VaultCalls(environment.time, timeout: settings.settings.timeout)
+    vault = try VaultConnection(
+      settings, HTTPConnection(caFile: settings.settings.caFile, hosts: settings.settings.hosts), worker,
+      environment: environment, health: VaultHealth(broadcaster))
   }
 
   /// Opens a vault: gets a token and asks for a key that is not there.
@@ -118,7 +119,7 @@ public final class AzureKeyVaultProvider: KeyProvider {
 
   /// Ends every connection and forgets the token; calls after it throw `unavailable` (`closed`).
   public func close() async {
-    guard !isClosed.withLock({ isClosed in exchange(&isClosed, with: true) }) else { return }
+    guard calls.close() else { return }
     broadcaster.finish()
     keys.clear()
     await vault.close()
@@ -127,38 +128,12 @@ public final class AzureKeyVaultProvider: KeyProvider {
   /// The vault's list, as far as it is of this provider.
   public var inventory: (any KeyInventory)? { self }
 
-  // MARK: Running
-
-  /// Does work by the call's deadline, or the settings' where that is earlier; the answer is on time though it may hang.
+  /// Does work by the call's deadline, or the settings' where that is earlier.
   func run<Result: ~Copyable & Sendable>(
     _ context: CallContext?, _ work: @escaping @Sendable (Duration) async throws(KeyCustodyError) -> sending Result
   ) async throws(KeyCustodyError) -> sending Result {
-    guard !isClosed.withLock({ $0 }) else { throw Self.closedError }
-    let now = environment.time.running()
-    let latest = now + settings.settings.timeout
-    let deadline = context?.deadline.map { min($0, latest) } ?? latest
-    guard now < deadline else {
-      throw KeyCustodyError(
-        .timeout, .deadline, "The time allowed for this operation was over before it began; nothing was done.",
-        remedy: "Allow more time, or lower the load.")
-    }
-    let answer = FirstAnswer<Result>()
-    // Not this task: a caller who gives up leaves what was begun, and what others wait for, alone.
-    let task = Task {
-      do throws(KeyCustodyError) { answer.give(try await work(deadline)) } catch {
-        answer.give(self.isClosed.withLock { $0 } ? Self.closedError : error)
-      }
-    }
-    defer { task.cancel() }
-    return try await answer.take(
-      by: deadline, watch,
-      late: KeyCustodyError(
-        .timeout, .deadline,
-        "The vault '\(settings.vault.authority)' was not done in time; it may have done what was asked.",
-        remedy: "Allow more time, or look at why it answers slowly."))
+    try await calls.run(settings.vault.authority, context, work)
   }
-
-  static let closedError = KeyCustodyError(.unavailable, .closed, "The key provider was closed.")
 }
 
 /// What is known of keys, so that using one costs one request.

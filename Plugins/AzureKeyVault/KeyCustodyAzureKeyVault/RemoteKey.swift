@@ -103,7 +103,7 @@ extension RemoteKey {
       throw .unfit(name, "its operations neither unwrap nor sign")
     }
     let tags = bundle["tags"]
-    let publicKey = try Self.publicKey(key, name)
+    let publicKey = try WirePublicKey(key, name)
     let type: KeyType
     if let publicKey {
       type = publicKey.type
@@ -127,12 +127,24 @@ extension RemoteKey {
     mark = tags?["kc-mark"]?.string
   }
 
-  private struct Public {
-    let encoded: [UInt8]
-    let type: KeyType
+  /// The same key, with what tells it from others.
+  func with(checkValue: [UInt8]) -> RemoteKey {
+    var description = description
+    description.fingerprint = checkValue
+    return RemoteKey(description: description, path: path, remoteVersion: remoteVersion, mark: mark)
   }
+}
 
-  private static func publicKey(_ key: JSON, _ name: String) throws(KeyCustodyError) -> Public? {
+/// The public half of a key, as a bundle has it.
+struct WirePublicKey {
+  /// A DER `SubjectPublicKeyInfo`.
+  let encoded: [UInt8]
+  let type: KeyType
+
+  /// Reads it; `nil` for a symmetric key.
+  ///
+  /// - Throws: `unavailable` (`bad-answer`) for what can't be used here.
+  init?(_ key: JSON, _ name: String) throws(KeyCustodyError) {
     func bytes(_ member: String) -> [UInt8]? { key[member]?.string.flatMap { [UInt8](base64URL: $0) } }
     var encoded: [UInt8]?
     switch key["kty"]?.string {
@@ -153,13 +165,6 @@ extension RemoteKey {
     guard let encoded, let read = try? PublicKey(spki: encoded) else {
       throw .unfit(name, "its public key is of a type or size that is not offered")
     }
-    return Public(encoded: encoded, type: read.type)
-  }
-
-  /// The same key, with what tells it from others.
-  func with(checkValue: [UInt8]) -> RemoteKey {
-    var description = description
-    description.fingerprint = checkValue
-    return RemoteKey(description: description, path: path, remoteVersion: remoteVersion, mark: mark)
+    (self.encoded, type) = (encoded, read.type)
   }
 }

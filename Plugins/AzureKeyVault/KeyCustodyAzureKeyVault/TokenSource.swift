@@ -25,12 +25,12 @@ final class TokenSource: Sendable {
   private let state = Mutex(State())
 
   init(
-    _ settings: CheckedSettings, _ http: HTTPConnection, environment: RuntimeEnvironment
-  ) throws(KeyCustodyError) {
+    _ settings: CheckedSettings, _ http: HTTPConnection, _ worker: BlockingWorker, environment: RuntimeEnvironment
+  ) {
     self.settings = settings
     self.http = http
     self.environment = environment
-    request = TokenRequest(settings: settings, environment: environment, worker: try BlockingWorker())
+    request = TokenRequest(settings: settings, environment: environment, worker: worker)
   }
 
   /// A token that can be shown now.
@@ -47,7 +47,7 @@ final class TokenSource: Sendable {
       return (nil, state.fetch)
     }
     if let token { return token }
-    guard let fetch else { throw AzureKeyVaultProvider.closedError }
+    guard let fetch else { throw VaultCalls.closedError }
     return try await fetch.value.get()
   }
 

@@ -58,12 +58,16 @@ extension VaultAnswer {
       KeyCustodyError(
         .invalidInput, .wrongKeyType, "The \(key) may not be used for this in the vault '\(vault)'.",
         remedy: "Use a key that was made for this.", diagnostic: diagnostic)
+    case "ForbiddenByFirewall":
+      KeyCustodyError(
+        .denied, .networkRefused, "The network rules of the vault '\(vault)' keep this host out.",
+        remedy: "Its administrator can let this host's address in.", diagnostic: diagnostic)
     default:
       KeyCustodyError(
         .denied, .accessDenied, "The vault '\(vault)' does not allow this program to do that with the \(key).",
         remedy:
           "Its administrator can grant get, list, create, import, update, delete, purge, wrapKey, unwrapKey and sign "
-          + "on keys, and let this host's address in.", diagnostic: diagnostic)
+          + "on keys.", diagnostic: diagnostic)
     }
   }
 
@@ -103,11 +107,4 @@ extension KeyCustodyError {
       .unavailable, .badAnswer, "The vault's key '\(name)' can't be used: \(what).",
       remedy: "Whoever administers the vault can see what became of it.")
   }
-}
-
-extension KeyCustodyError.Reason {
-  /// The key version is switched off.
-  static let keyDisabled = Self("key-disabled")
-  /// No rule allows it, or one forbids it.
-  static let accessDenied = Self("access-denied")
 }

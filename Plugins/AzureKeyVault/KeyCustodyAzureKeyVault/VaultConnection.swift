@@ -30,6 +30,16 @@ struct VaultAnswer: Sendable {
   var code: String { json?["error"]?["code"]?.string ?? "" }
   /// The code within the error, which is finer.
   var inner: String { json?["error"]?["innererror"]?["code"]?.string ?? "" }
+
+  /// The value of a good answer, when it is of the version that was asked.
+  ///
+  /// - Throws: `unavailable` (`bad-answer`).
+  func value(of name: String, _ version: String) throws(KeyCustodyError) -> String {
+    guard let value = json?["value"]?.string, let parts = Naming.parts(of: json?["kid"]?.string),
+      parts.name.lowercased() == name.lowercased(), parts.version == version[...]
+    else { throw .unfit(name, "the answer is not of the version that was asked") }
+    return value
+  }
 }
 
 /// The vault as this program talks to it: with a token, with repeats where they do no harm.
@@ -43,22 +53,29 @@ final class VaultConnection: Sendable {
   private let http: HTTPConnection
   private let tokens: TokenSource
   private let environment: RuntimeEnvironment
-  private let health: VaultHealth
+  private let health: VaultHealth?
 
+  /// - Parameters:
+  ///   - http: ended by ``close()``, unless others use it too.
+  ///   - worker: reads the credential's secret.
   init(
-    _ settings: CheckedSettings, environment: RuntimeEnvironment, health: VaultHealth
-  ) throws(KeyCustodyError) {
+    _ settings: CheckedSettings, _ http: HTTPConnection, _ worker: BlockingWorker, environment: RuntimeEnvironment,
+    health: VaultHealth?
+  ) {
     self.settings = settings
     self.environment = environment
     self.health = health
-    http = try HTTPConnection(caFile: settings.settings.caFile, hosts: settings.settings.hosts)
-    tokens = try TokenSource(settings, http, environment: environment)
+    self.http = http
+    tokens = TokenSource(settings, http, worker, environment: environment)
   }
 
   func close() async {
-    tokens.close()
+    forgetToken()
     await http.close()
   }
+
+  /// Asks for no other token.
+  func forgetToken() { tokens.close() }
 
   /// Asks, and gives what the vault answered, good or bad; 401 alone is seen to here.
   ///
@@ -67,10 +84,10 @@ final class VaultConnection: Sendable {
   func ask(_ ask: VaultAsk, by deadline: Duration) async throws(KeyCustodyError) -> VaultAnswer {
     do throws(KeyCustodyError) {
       let answer = try await repeated(ask, by: deadline)
-      health.answered()
+      health?.answered()
       return answer
     } catch {
-      health.failed(error)
+      health?.failed(error)
       throw error
     }
   }

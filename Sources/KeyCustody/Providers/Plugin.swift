@@ -21,17 +21,21 @@ public struct Plugin: Sendable {
   public let identityProvider: Reader<any IdentityProvider>?
   /// Opens a table of sealed records, where this plugin has one.
   public let sealedTable: Reader<any SealedTable>?
+  /// Opens a source of customers' keys, where this plugin has one.
+  public let customerKeySource: Reader<any CustomerKeySource>?
 
   /// A plugin.
   public init(
     name: String, keyProvider: Reader<any KeyProvider>? = nil, policyStore: Reader<any PolicyStore>? = nil,
-    identityProvider: Reader<any IdentityProvider>? = nil, sealedTable: Reader<any SealedTable>? = nil
+    identityProvider: Reader<any IdentityProvider>? = nil, sealedTable: Reader<any SealedTable>? = nil,
+    customerKeySource: Reader<any CustomerKeySource>? = nil
   ) {
     self.name = name
     self.keyProvider = keyProvider
     self.policyStore = policyStore
     self.identityProvider = identityProvider
     self.sealedTable = sealedTable
+    self.customerKeySource = customerKeySource
   }
 }
 
@@ -70,6 +74,15 @@ extension [Plugin] {
     _ section: ConfigurationSection, _ environment: RuntimeEnvironment
   ) async throws(KeyCustodyError) -> any SealedTable {
     try await open(section, environment, "table of sealed records", \.sealedTable)
+  }
+
+  /// Opens the source of customers' keys that a section describes.
+  ///
+  /// - Throws: `invalidInput` for an unknown plugin or key; what opening throws.
+  public func openCustomerKeySource(
+    _ section: ConfigurationSection, _ environment: RuntimeEnvironment
+  ) async throws(KeyCustodyError) -> any CustomerKeySource {
+    try await open(section, environment, "source of customers' keys", \.customerKeySource)
   }
 
   private func open<Backend>(

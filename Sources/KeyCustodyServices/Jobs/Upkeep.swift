@@ -180,11 +180,9 @@ extension ProtectedResource {
       let holder = record.rootKeys.first(where: \.isCustomerManaged)?.holder
     else { return false }
     let wanted = key.with(version: nil)
-    let newest = try await custody.vaults.key(
-      wanted, as: try await custody.principal(holder),
-      context: CallContext(purpose: .resource, principal: holder, resource: id)
-    ).newest
-    guard let newest, newest.version != key.version else { return false }
+    let newest = try await custody.customerKey(
+      wanted, as: holder, context: CallContext(purpose: .resource, principal: holder, resource: id))
+    guard newest.uri != key else { return false }
     switch record.profile.rotation {
     case .rewrap: try await updateCustomerKey(wanted, converting: [])
     case .reencrypt: try await updateCustomerKey(wanted)

@@ -153,10 +153,10 @@ extension KeyCustodyError.Reason {
   public static let resourceUnknown = Self("resource-unknown")
   /// A change that does not fit the resource's present state.
   public static let wrongResourceState = Self("wrong-resource-state")
-  /// The vault belongs to another tenant.
-  public static let otherTenant = Self("other-tenant")
   /// The vault stands in another region.
   public static let otherRegion = Self("other-region")
+  /// The vault's permissions are given in a way that the profile does not take, or nobody says in which.
+  public static let otherPermissionModel = Self("other-permission-model")
   /// The vault lacks purge protection.
   public static let purgeProtectionRequired = Self("purge-protection-required")
   /// The resource has no identity that could be granted access.

@@ -12,7 +12,12 @@ extension ProtectedResource {
     _ body: (_ holder: PrincipalID, _ key: KeyURI, _ isFollowed: Bool) async throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) {
     let holder = try await grantee(of: record)
+    let isFollowed = record.profile.versionChoice == .newest && key.version == nil
+    if let place = custody.elsewhere(key) {
+      return try await body(holder, try await checkKey(key, in: place, for: record, as: holder), isFollowed)
+    }
     let name = try key.vault
+    try checkAddress(key, of: name)
     try await checkVault(name, for: record)
     let replaced = try await grantForCustomer(holder, in: name, record)
     let full: KeyURI
@@ -24,7 +29,7 @@ extension ProtectedResource {
       throw error
     }
     // What fails from here on may have happened: nothing that it needs is taken back.
-    try await body(holder, full, record.profile.versionChoice == .newest && key.version == nil)
+    try await body(holder, full, isFollowed)
   }
 
   /// Who is to unwrap with the customer's key.
@@ -48,6 +53,16 @@ extension ProtectedResource {
       }
       return identity
     }
+  }
+
+  /// Refuses an address that only looks like one of this deployment's vaults: its key would be another one.
+  private func checkAddress(_ key: KeyURI, of vault: VaultName) throws(KeyCustodyError) {
+    func host(_ authority: String) -> Substring { authority.prefix { $0 != ":" } }
+    let domain = custody.vaults.domain
+    guard host(key.authority) != host("\(vault.folded).\(domain)") else { return }
+    throw KeyCustodyError(
+      .notFound, .vaultUnknown, "'\(key.authority)' is no vault of this deployment, whose domain is '\(domain)'.",
+      remedy: "Check the key's address; or the operator adds a section for that place to 'customerKeys'.")
   }
 
   private func checkVault(_ name: VaultName, for record: ResourceRecord) async throws(KeyCustodyError) {
@@ -124,30 +139,68 @@ extension ProtectedResource {
   private func checkKey(
     _ uri: KeyURI, for record: ResourceRecord, as identity: PrincipalID
   ) async throws(KeyCustodyError) -> KeyURI {
-    let caller = try await custody.principal(identity)
-    let key = try await custody.vaults.key(
-      uri, as: caller, context: CallContext(purpose: .resource, principal: identity, resource: id))
-    guard let version = uri.version.map({ wanted in key.versions.first { $0.version == wanted } }) ?? key.newest else {
-      throw KeyCustodyError(
-        .notFound, .keyVersionUnknown, "There is no key '\(uri)'.", remedy: "Check the version in the key's address.")
-    }
-    let (type, role) = (key.type(of: version), key.role(of: version))
-    guard role.wraps, record.profile.keyTypes.isEmpty || record.profile.keyTypes.contains(type) else {
+    let key = try await custody.customerKey(
+      uri, as: identity, context: CallContext(purpose: .resource, principal: identity, resource: id))
+    return try checkFit(key, for: record)
+  }
+
+  /// The checks of the key itself.
+  private func checkFit(_ key: CustomerKey, for record: ResourceRecord) throws(KeyCustodyError) -> KeyURI {
+    guard key.wraps, record.profile.keyTypes.isEmpty || record.profile.keyTypes.contains(key.type) else {
       let types = record.profile.keyTypes.map(\.description).joined(separator: ", ")
       throw KeyCustodyError(
-        .invalidInput, .wrongKeyType, "The key '\(uri)' (\(type), \(role.rawValue)) can't be bound here.",
+        .invalidInput, .wrongKeyType,
+        "The key '\(key.uri)' (\(key.type)\(key.wraps ? "" : ", not for wrapping")) can't be bound here.",
         remedy: "Use a wrapping key\(types.isEmpty ? "" : " of type \(types)").")
     }
-    let full = uri.with(version: version.version)
-    guard version.isEnabled else {
+    try custody.requireUsable(key)
+    return key.uri
+  }
+
+  // MARK: Elsewhere
+
+  /// The checks of a key that is in no vault of this deployment, by what its place lets be seen.
+  ///
+  /// Whether wrapping and unwrapping are granted shows when a root key is wrapped and unwrapped, as the last check.
+  private func checkKey(
+    _ uri: KeyURI, in place: CustomerKeys, for record: ResourceRecord, as identity: PrincipalID
+  ) async throws(KeyCustodyError) -> KeyURI {
+    guard place.tenant == nil || place.tenant == record.tenant else {
       throw KeyCustodyError(
-        .disabled, .keyDisabled, "The key version '\(full)' is disabled.", remedy: "The key's owner can enable it.")
+        .denied, .otherTenant, "The keys at '\(uri.authority)' do not belong to the tenant of the resource '\(id)'.",
+        remedy: "Use a vault of the tenant '\(record.tenant)'.")
     }
-    guard version.isValid(at: custody.environment.time.now()) else {
+    guard !record.profile.requiresSameRegion || place.region == record.region else {
       throw KeyCustodyError(
-        .disabled, .keyOutsideValidity, "The key version '\(full)' is not yet, or no longer, valid.",
-        remedy: "The key's owner can change its dates; or name another version.")
+        .invalidInput, .otherRegion,
+        "The keys at '\(uri.authority)' are in \(place.region.map { "'\($0)'" } ?? "a region that nobody wrote down"), "
+          + "the resource in '\(record.region)'.",
+        remedy: "Use a vault in that region; the operator writes where it is in 'region' of its section in 'customerKeys'.")
     }
-    return full
+    guard !record.profile.requiresAccessPolicies || place.permissionModel == .accessPolicies else {
+      throw KeyCustodyError(
+        .invalidInput, .otherPermissionModel,
+        "The profile '\(record.profile.name)' takes vaults with access policies, and nobody says that "
+          + "'\(uri.authority)' has them.",
+        remedy: "The operator writes it in 'permissionModel' of its section in 'customerKeys'.")
+    }
+    let key: CustomerKey
+    do throws(KeyCustodyError) {
+      key = try await custody.customerKey(
+        uri, as: identity, context: CallContext(purpose: .resource, principal: identity, resource: id))
+    } catch {
+      guard error.reason == .accessDenied else { throw error }
+      throw KeyCustodyError(
+        .denied, .grantRequired, "'\(uri.authority)' does not let this service read the key '\(uri.name)'.",
+        remedy: "The vault's administrator can grant it get, wrapKey and unwrapKey on keys.",
+        diagnostic: error.diagnostic)
+    }
+    guard key.recovery == nil || key.recovery == .protected else {
+      throw KeyCustodyError(
+        .invalidInput, .purgeProtectionRequired,
+        "The vault '\(uri.authority)' has no purge protection: its keys could be lost.",
+        remedy: "The vault's administrator can switch it on.")
+    }
+    return try checkFit(key, for: record)
   }
 }

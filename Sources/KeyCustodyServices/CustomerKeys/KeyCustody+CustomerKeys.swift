@@ -1,0 +1,88 @@
+import KeyCustody
+import KeyCustodyVault
+
+/// Keys by their addresses, wherever they are: in a vault of this deployment, or elsewhere.
+extension KeyCustody {
+  /// Where a key is that is in no vault of this deployment; `nil` for one that is.
+  ///
+  /// An address of this deployment's own domain is never somebody else's.
+  func elsewhere(_ key: KeyURI) -> CustomerKeys? {
+    guard !customerKeys.isEmpty, !key.authority.hasSuffix(".\(vaults.domain)") else { return nil }
+    return customerKeys.first { $0.source.covers(key) }
+  }
+
+  /// What its owner lets the holder know of a key: of its newest version, unless the address names one.
+  func customerKey(
+    _ uri: KeyURI, as holder: PrincipalID, context: CallContext
+  ) async throws(KeyCustodyError) -> CustomerKey {
+    let caller = try await principal(holder)
+    if let place = elsewhere(uri) {
+      return try await place.source.describe(uri, for: try tenant(of: holder, in: place), context: context)
+    }
+    let key = try await vaults.key(uri, as: caller, context: context)
+    guard let version = uri.version.map({ wanted in key.versions.first { $0.version == wanted } }) ?? key.newest else {
+      throw KeyCustodyError(
+        .notFound, .keyVersionUnknown, "There is no key '\(uri)'.", remedy: "Check the version in the key's address.")
+    }
+    let type = key.type(of: version)
+    let offered = try await vaults.capabilities(of: try uri.vault, protection: version.protection)
+    var found = CustomerKey(
+      uri: uri.with(version: version.version), type: type, wraps: key.role(of: version).wraps,
+      algorithms: offered.preferredWrapAlgorithm(for: type).map { [$0] } ?? [])
+    (found.isEnabled, found.notBefore, found.expires) = (version.isEnabled, version.notBefore, version.expires)
+    return found
+  }
+
+  func wrap(
+    _ secret: borrowing SecretBytes, with key: KeyURI, algorithm: WrapAlgorithm, as holder: PrincipalID,
+    context: CallContext
+  ) async throws(KeyCustodyError) -> [UInt8] {
+    let caller = try await principal(holder)
+    guard let place = elsewhere(key) else {
+      return try await vaults.wrap(secret, with: key, algorithm: algorithm, as: caller, context: context).bytes
+    }
+    let tenant = try tenant(of: holder, in: place)
+    return try await place.source.wrap(secret, with: key, algorithm: algorithm, for: tenant, context: context)
+  }
+
+  /// Unwraps as the holder, if the key may be used now; a customer's key is not after its validity (SEMANTICS E8).
+  func unwrap(
+    _ wrapped: [UInt8], under record: RootKeyRecord, context: CallContext
+  ) async throws(KeyCustodyError) -> SecretBytes {
+    let caller = try await principal(record.holder)
+    guard let place = elsewhere(record.kek) else {
+      return try await vaults.unwrap(
+        wrapped, with: record.kek, algorithm: record.algorithm, validity: record.isCustomerManaged ? .strict : .wire,
+        as: caller, context: context)
+    }
+    let tenant = try tenant(of: record.holder, in: place)
+    // On the wire a key still unwraps when its validity is over.
+    let key = try await place.source.describe(record.kek, for: tenant, context: context)
+    try requireUsable(key)
+    return try await place.source.unwrap(
+      wrapped, with: record.kek, algorithm: record.algorithm, for: tenant, context: context)
+  }
+
+  /// Refuses a key version that is switched off, or outside its validity.
+  func requireUsable(_ key: CustomerKey) throws(KeyCustodyError) {
+    guard key.isEnabled else {
+      throw KeyCustodyError(
+        .disabled, .keyDisabled, "The key version '\(key.uri)' is disabled.", remedy: "The key's owner can enable it.")
+    }
+    guard key.isValid(at: environment.time.now()) else {
+      throw KeyCustodyError(
+        .disabled, .keyOutsideValidity, "The key version '\(key.uri)' is not yet, or no longer, valid.",
+        remedy: "The key's owner can change its dates; or name another version.")
+    }
+  }
+
+  /// The tenant that a holder asks for, where its keys may be asked for there.
+  private func tenant(of holder: PrincipalID, in place: CustomerKeys) throws(KeyCustodyError) -> TenantID {
+    guard place.tenant == nil || place.tenant == holder.tenant else {
+      throw KeyCustodyError(
+        .denied, .otherTenant, "Keys in '\(place.source.identity)' are not for the tenant '\(holder.tenant)'.",
+        remedy: "Use a vault of that tenant.")
+    }
+    return holder.tenant
+  }
+}
