@@ -22,7 +22,7 @@ import Synchronization
 /// | `keyProviders.NAME.plugin` | the plugin of a key provider; its own keys stand beside | |
 /// | `policyStores.NAME.plugin` | the plugin of a policy store; its own keys stand beside | |
 /// | `identityProviders.NAME.plugin` | the plugin of an outside issuer of tokens; its own keys stand beside | none |
-/// | `customerKeys.NAME` | customers' keys that are in no vault of this deployment; see the guide on keys elsewhere | none |
+/// | `customerKeys.NAME` | customers' keys that are in no vault of this deployment; see the guide on them | none |
 /// | `service.keyProvider` | the key provider of the service's own keys | required |
 /// | `service.policyStore` | where vaults, resources and keysets are recorded | required |
 /// | `service.tenant` | the service's own tenant | `service` |

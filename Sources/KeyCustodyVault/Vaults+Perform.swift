@@ -155,7 +155,7 @@ extension Vaults {
     return AccessDecision(isAllowed: false, rule: "expired")
   }
 
-  private func event(
+  func event(
     _ permission: Permission, _ target: some VaultAddress, _ authority: Authority, _ context: CallContext
   ) -> AuditEvent {
     AuditEvent(

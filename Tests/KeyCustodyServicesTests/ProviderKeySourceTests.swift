@@ -11,6 +11,7 @@ import Testing
 struct ProviderKeySourceTests {
   private struct Bench {
     let clock = ManualClock()
+    let audit = RecordingAuditSink()
     let custody: KeyCustody
     let provider: any KeyProvider
     let notes: ProtectedResource
@@ -18,7 +19,7 @@ struct ProviderKeySourceTests {
 
     init(profile: Profile? = nil, place: [String: ConfigurationValue] = [:]) async throws {
       custody = try await open(
-        ["contoso-hsm": .section(["keyProvider": "hsm", "tenant": "contoso"].merging(place) { $1 })], clock)
+        ["contoso-hsm": .section(["keyProvider": "hsm", "tenant": "contoso"].merging(place) { $1 })], clock, audit)
       provider = try #require(custody.keyProviders["hsm"])
       notes = try await custody.createResource(ResourceID("notes"), tenant: TenantID("contoso"), profile: profile)
       try await notes.switchIdentityOn()
@@ -38,7 +39,8 @@ struct ProviderKeySourceTests {
   }
 
   private static func open(
-    _ places: [String: ConfigurationValue], _ clock: ManualClock = ManualClock()
+    _ places: [String: ConfigurationValue], _ clock: ManualClock = ManualClock(),
+    _ audit: RecordingAuditSink = RecordingAuditSink()
   ) async throws -> KeyCustody {
     let configuration = KeyCustodyConfiguration([
       "keyProviders": ["own": ["plugin": "memory"], "hsm": ["plugin": "memory", "name": "hsm"]],
@@ -48,7 +50,7 @@ struct ProviderKeySourceTests {
       "vaults": ["domain": "vault.test"],
     ])
     return try await KeyCustody.open(
-      configuration, plugins: [MemoryPlugin().plugin], audit: RecordingAuditSink(),
+      configuration, plugins: [MemoryPlugin().plugin], audit: audit,
       environment: RuntimeEnvironment(time: clock))
   }
 
@@ -108,6 +110,26 @@ struct ProviderKeySourceTests {
       #expect(await bench.refusal(try await bench.makeKey(.rsa(bits: 2048)))?.reason == reason)
       await bench.custody.close()
     }
+  }
+
+  @Test("V11: each use of a key elsewhere stands in the audit log before it is answered, and where it was decided")
+  func audited() async throws {
+    let bench = try await Bench()
+    let key = try await bench.makeKey()
+    try await bench.notes.enableCustomerKey(key, converting: [])
+    bench.clock.advance(by: .seconds(61))
+    try await bench.notes.roundTrip()
+    let uses = bench.audit.events.filter { $0.target == key.description }
+    #expect(Set(uses.map(\.action)) == ["get", "wrapKey", "unwrapKey"])
+    let place = bench.provider.identity.description
+    #expect(uses.allSatisfy { $0.outcome == .allowed && $0.rule == place && $0.principal == "contoso/notes" })
+    #expect(uses.filter { $0.action == "unwrapKey" }.allSatisfy { $0.resource == "notes" })
+    bench.audit.fail(with: KeyCustodyError(.unavailable, .unreachable, "The log is away."))
+    bench.clock.advance(by: .seconds(61))
+    #expect(
+      await failure { try await bench.notes.roundTrip() }?.code == .unavailable,
+      "what can't be recorded is not answered")
+    await bench.custody.close()
   }
 
   @Test("I3: an identity that is switched off ends the use of a key elsewhere too")

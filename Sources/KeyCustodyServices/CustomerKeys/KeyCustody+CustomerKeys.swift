@@ -17,7 +17,7 @@ extension KeyCustody {
   ) async throws(KeyCustodyError) -> CustomerKey {
     let caller = try await principal(holder)
     if let place = elsewhere(uri) {
-      return try await place.source.describe(uri, for: try tenant(of: holder, in: place), context: context)
+      return try await describe(uri, in: place, as: caller, context: context)
     }
     let key = try await vaults.key(uri, as: caller, context: context)
     guard let version = uri.version.map({ wanted in key.versions.first { $0.version == wanted } }) ?? key.newest else {
@@ -42,7 +42,12 @@ extension KeyCustody {
       return try await vaults.wrap(secret, with: key, algorithm: algorithm, as: caller, context: context).bytes
     }
     let tenant = try tenant(of: holder, in: place)
-    return try await place.source.wrap(secret, with: key, algorithm: algorithm, for: tenant, context: context)
+    let copy = secret.copy()
+    return try await vaults.useElsewhere(
+      .wrapKey, of: key, in: place.source.identity, as: caller, context: context
+    ) { () throws(KeyCustodyError) in
+      try await place.source.wrap(copy, with: key, algorithm: algorithm, for: tenant, context: context)
+    }
   }
 
   /// Unwraps as the holder, if the key may be used now; a customer's key is not after its validity (SEMANTICS E8).
@@ -57,10 +62,23 @@ extension KeyCustody {
     }
     let tenant = try tenant(of: record.holder, in: place)
     // On the wire a key still unwraps when its validity is over.
-    let key = try await place.source.describe(record.kek, for: tenant, context: context)
-    try requireUsable(key)
-    return try await place.source.unwrap(
-      wrapped, with: record.kek, algorithm: record.algorithm, for: tenant, context: context)
+    try requireUsable(try await describe(record.kek, in: place, as: caller, context: context))
+    return try await vaults.useElsewhere(
+      .unwrapKey, of: record.kek, in: place.source.identity, as: caller, context: context
+    ) { () throws(KeyCustodyError) in
+      try await place.source.unwrap(
+        wrapped, with: record.kek, algorithm: record.algorithm, for: tenant, context: context)
+    }
+  }
+
+  private func describe(
+    _ key: KeyURI, in place: CustomerKeys, as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> CustomerKey {
+    let tenant = try tenant(of: caller.id, in: place)
+    return try await vaults.useElsewhere(.get, of: key, in: place.source.identity, as: caller, context: context) {
+      () throws(KeyCustodyError) in
+      try await place.source.describe(key, for: tenant, context: context)
+    }
   }
 
   /// Refuses a key version that is switched off, or outside its validity.

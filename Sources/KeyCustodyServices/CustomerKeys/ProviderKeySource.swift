@@ -34,7 +34,8 @@ final class ProviderKeySource: CustomerKeySource {
       guard error.code == .notFound else { throw error }
       throw KeyCustodyError(
         .notFound, error.reason, "There is no key '\(key)'.",
-        remedy: "Check the version; or its owner brings the key back from a backup.", diagnostic: error.debugDescription)
+        remedy: "Check the version; or its owner brings the key back from a backup.", diagnostic: error.debugDescription
+      )
     }
     let algorithms = WrapAlgorithm.fitting(found.type).filter { provider.capabilities.offers(.unwrap($0)) }
     return CustomerKey(uri: key, type: found.type, wraps: found.role.wraps, algorithms: algorithms)

@@ -175,7 +175,7 @@ extension ProtectedResource {
         .invalidInput, .otherRegion,
         "The keys at '\(uri.authority)' are in \(place.region.map { "'\($0)'" } ?? "a region that nobody wrote down"), "
           + "the resource in '\(record.region)'.",
-        remedy: "Use a vault in that region; the operator writes where it is in 'region' of its section in 'customerKeys'.")
+        remedy: "Use a vault there; the operator writes its place in 'region' of its section in 'customerKeys'.")
     }
     guard !record.profile.requiresAccessPolicies || place.permissionModel == .accessPolicies else {
       throw KeyCustodyError(
