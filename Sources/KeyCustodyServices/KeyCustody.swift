@@ -201,7 +201,7 @@ public final class KeyCustody: Sendable {
   ///
   /// - Throws: `notFound` (`resource-unknown`).
   public func resource(_ id: ResourceID) async throws(KeyCustodyError) -> ProtectedResource {
-    _ = try await record(id, refresh: true)
+    _ = try await record(id)
     return ProtectedResource(id: id, custody: self)
   }
 
@@ -214,7 +214,7 @@ public final class KeyCustody: Sendable {
   ///
   /// When it fails it can be repeated.
   public func deleteResource(_ id: ResourceID) async throws(KeyCustodyError) {
-    let record = try await record(id, refresh: true)
+    let record = try await record(id)
     // The identity first: without its resource nobody would find it again.
     if let identity = try await managedIdentity(of: record) { try await identities.delete(identity) }
     defer {
@@ -240,19 +240,32 @@ public final class KeyCustody: Sendable {
 
   static func path(_ id: ResourceID) throws(KeyCustodyError) -> RecordKey { try RecordKey("resources/\(id.folded)") }
 
-  func record(_ id: ResourceID, refresh: Bool = false) async throws(KeyCustodyError) -> ResourceRecord {
-    if !refresh, let known = cache[id] { return known }
-    let deletions = cache.deletions
-    guard let found = try await resources.readRevised(try Self.path(id)) else { throw forgetUnknown(id) }
-    return remember(found, readAt: deletions)
+  /// What using a resource's keys needs, as this process remembers it, or reads it where it does not.
+  func outline(_ id: ResourceID) async throws(KeyCustodyError) -> ResourceOutline {
+    if let known = cache[id] { return known }
+    return ResourceOutline(try await record(id))
+  }
+
+  /// A resource's record, as it is in the store now; no older than any that this process has seen.
+  func record(_ id: ResourceID) async throws(KeyCustodyError) -> ResourceRecord {
+    for _ in 0..<16 {
+      let deletions = cache.deletions
+      guard let found = try await resources.readRevised(try Self.path(id)) else { throw forgetUnknown(id) }
+      if !remember(found, readAt: deletions).isOutdated { return found.value }
+    }
+    throw KeyCustodyError(
+      .busy, .conflict, "The policy store answers with an older state of '\(id)' than it gave before.",
+      remedy: "It must not be read from a copy that lags behind. After restoring it from a backup, start this process anew.",
+      retryAfter: .milliseconds(100))
   }
 
   /// Remembers what was read, and lets go of keys that new data is not sealed under any more.
+  @discardableResult
   func remember(
     _ found: RecordView<ResourceRecord>.Revised, readAt deletions: UInt64
-  ) -> ResourceRecord {
-    let (record, isNews, retired) = cache.remember(found, readAt: deletions)
-    for key in retired {
+  ) -> RecordCache.News {
+    let news = cache.remember(found, readAt: deletions)
+    for key in news.retired {
       guard sealings.isActive(key) else {
         leases.end([key])
         continue
@@ -263,8 +276,8 @@ public final class KeyCustody: Sendable {
         leases.end([key])
       }
     }
-    if isNews { resourceChanges.send(record.id) }
-    return record
+    if news.isNews { resourceChanges.send(found.value.id) }
+    return news
   }
 
   private func forgetUnknown(_ id: ResourceID) -> KeyCustodyError {
@@ -281,7 +294,8 @@ public final class KeyCustody: Sendable {
     let deletions = cache.deletions
     do throws(KeyCustodyError) {
       guard let written = try await resources.updateRevised(try Self.path(id), body) else { throw forgetUnknown(id) }
-      return remember(written, readAt: deletions)
+      remember(written, readAt: deletions)
+      return written.value
     } catch {
       // It may have been written all the same: look before the next use.
       cache.forget(id)

@@ -258,12 +258,14 @@ public struct ResourceKeys: RootKeySource {
     guard let custody else {
       throw KeyCustodyError(.unavailable, .closed, "This deployment of KeyCustody was closed.")
     }
-    var record = try await custody.record(resource)
-    if !record.rootKeys.contains(where: { $0.id == id }) { record = try await custody.record(resource, refresh: true) }
-    guard let key = record.rootKeys.first(where: { $0.id == id && (layer == nil || $0.layer == layer) }) else {
+    var known = try await custody.outline(resource)
+    if !known.rootKeys.contains(where: { $0.id == id }) {
+      known = ResourceOutline(try await custody.record(resource))
+    }
+    guard let key = known.rootKeys.first(where: { $0.id == id && (layer == nil || $0.layer == layer) }) else {
       throw KeyCustody.unknownRootKey(resource)
     }
-    return try await custody.lease(key, of: record)
+    return try await custody.lease(key, of: resource)
   }
 }
 
@@ -278,7 +280,7 @@ extension KeyCustody {
   private func source(_ id: RootKeyID, of resource: ResourceID) -> LeaseTable.Source {
     LeaseTable.Source(
       look: { () throws(KeyCustodyError) in
-        let record = try await self.record(resource, refresh: true)
+        let record = try await self.record(resource)
         guard let key = record.rootKeys.first(where: { $0.id == id }) else { throw Self.unknownRootKey(resource) }
         return key
       },
@@ -297,19 +299,19 @@ extension KeyCustody {
   }
 
   /// A living lease on a root key, asked for where there is none.
-  func lease(_ key: RootKeyRecord, of record: ResourceRecord) async throws(KeyCustodyError) -> RootKey {
+  func lease(_ key: ResourceOutline.Key, of resource: ResourceID) async throws(KeyCustodyError) -> RootKey {
     switch leases.find(key.id) {
     case .living(let found, let renew):
-      if renew { renewInBackground(key.id, of: record.id) }
+      if renew { renewInBackground(key.id, of: resource) }
       return found
     case .none:
       do throws(KeyCustodyError) {
-        return try await leases.acquire(key.id, of: record.id, from: source(key.id, of: record.id))
+        return try await leases.acquire(key.id, of: resource, from: source(key.id, of: resource))
       } catch {
         guard key.isCustomerManaged, [.denied, .disabled, .notFound].contains(error.code) else { throw error }
         throw KeyCustodyError(
           error.code, error.reason,
-          "The resource '\(record.id)' is suspended: its customer's key can't be used. \(error.message)",
+          "The resource '\(resource)' is suspended: its customer's key can't be used. \(error.message)",
           remedy: error.remedy, diagnostic: error.diagnostic)
       }
     }

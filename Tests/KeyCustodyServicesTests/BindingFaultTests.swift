@@ -80,10 +80,10 @@ struct BindingFaultTests {
     try await notes.resumeConversion(of: [stage.store])
     let wanted: EncryptionMode = change == .disable ? .serviceManaged : .customerManaged
     let key = change == .disable ? nil : change == .enable ? stage.first : stage.second
-    var record = try await restarted.record(notes.id, refresh: true)
+    var record = try await restarted.record(notes.id)
     #expect([.serviceManaged, .customerManaged].contains(record.mode), when)
     if record.mode != wanted || record.customerKey != key { try await stage.run(change, on: notes) }
-    record = try await restarted.record(notes.id, refresh: true)
+    record = try await restarted.record(notes.id)
     #expect(record.mode == wanted && record.customerKey == key, when)
     #expect(record.rootKeys.count == 6 && record.outgoing.isEmpty, when)
     #expect(record.rootKeys.filter(\.isCustomerManaged).allSatisfy { $0.kek == key }, when)

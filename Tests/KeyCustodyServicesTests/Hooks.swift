@@ -8,6 +8,7 @@ final class Hooks: Sendable {
     var unwrap: (@Sendable (Int) async -> Void)?
     var unwraps = 0
     var reads: [String: Action] = [:]
+    var stale: [String: (record: PolicyRecord, times: Int)] = [:]
   }
   private let state = Mutex(State())
 
@@ -21,6 +22,19 @@ final class Hooks: Sendable {
 
   /// Once, after the next read of a record and before the reader gets it.
   func afterRead(_ key: String, _ action: @escaping Action) { state.withLock { $0.reads[key] = action } }
+
+  /// Answers the next reads of a record with an older state of it.
+  func answer(_ record: PolicyRecord, times: Int) {
+    state.withLock { $0.stale[record.key.description] = (record, times) }
+  }
+
+  fileprivate func staleAnswer(_ key: RecordKey) -> PolicyRecord? {
+    state.withLock { state in
+      guard let (record, times) = state.stale[key.description], times > 0 else { return nil }
+      state.stale[key.description] = (record, times - 1)
+      return record
+    }
+  }
 
   fileprivate func unwrapping() async {
     let (action, number) = state.withLock { state in
@@ -119,7 +133,7 @@ struct HookedStore: PolicyStore {
   var identity: ProviderIdentity { inner.identity }
   var isShared: Bool { inner.isShared }
   func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord? {
-    let found = try await inner.read(key)
+    let found = if let stale = hooks.staleAnswer(key) { stale } else { try await inner.read(key) }
     await hooks.didRead(key)
     return found
   }

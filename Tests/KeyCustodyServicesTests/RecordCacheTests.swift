@@ -15,10 +15,25 @@ struct RecordCacheTests {
     let new = try #require(try await bench.custody.resources.readRevised(path))
     let cache = RecordCache()
     let before = cache.deletions
-    #expect(cache.remember(old, readAt: before).record.mode == .serviceManaged)
+    #expect(cache.remember(old, readAt: before).isNews)
     cache.forget(try ResourceID("other"), isDeleted: true)
-    #expect(cache.remember(new, readAt: before).record.mode == .enabling)
+    #expect(cache.remember(new, readAt: before).isNews)
     #expect(cache[notes.id] == nil, "neither is known for sure")
+  }
+
+  @Test("E6: who reads an older state than this process has seen reads again, and is told when it stays so")
+  func older() async throws {
+    let bench = try await ServiceBench()
+    let notes = try await bench.makeResource("notes")
+    let path = try KeyCustody.path(notes.id)
+    let old = try #require(try await bench.custody.policyStores["state"]?.read(path))
+    try await bench.custody.change(notes.id) { $0.followsNewest = true }
+    bench.hooks.answer(old, times: 3)
+    #expect(try await bench.custody.record(notes.id).followsNewest == true, "the fourth answer is the newer")
+    bench.hooks.answer(old, times: .max)
+    #expect(await failure { _ = try await bench.custody.record(notes.id) } == error(.busy, .conflict))
+    bench.hooks.answer(old, times: 0)
+    try await notes.roundTrip()
   }
 
   @Test("E12: upkeep leaves in memory what is in use, and nothing else")

@@ -144,7 +144,7 @@ struct ServiceBench {
   var unwraps: Int { keyFaults.calls(of: .unwrap) }
 
   func record(_ resource: ProtectedResource) async throws -> ResourceRecord {
-    try await custody.record(resource.id, refresh: true)
+    try await custody.record(resource.id)
   }
 }
 

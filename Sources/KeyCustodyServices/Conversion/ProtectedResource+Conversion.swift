@@ -31,7 +31,7 @@ extension ProtectedResource {
   func resumeConversion(
     of stores: [any SealedStore], pace: Pace?, _ done: (SealedItem) -> Void
   ) async throws(KeyCustodyError) -> Int {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     let seen = custody.environment.time.running()
     let outgoing = record.outgoing
     guard record.mode.isConverting || !outgoing.isEmpty, let primary = record.primary(.customer, .longTerm)
@@ -97,7 +97,7 @@ extension ProtectedResource {
         // Looked up after the beginning: either whoever drops this key waits for the renewal, or this sees the drop.
         guard try await isPrimary(primary.id, .longTerm) else { throw Self.changedMeanwhile(id) }
         let renewal = SealedRenewal(
-          keys: keys, newKey: try await custody.lease(primary, of: record),
+          keys: keys, newKey: try await custody.lease(ResourceOutline.Key(primary), of: id),
           context: try SealingContext(
             resource: id, dataClass: item.dataClass, object: item.object, identifiers: item.identifiers),
           random: custody.environment.random)
@@ -122,7 +122,7 @@ extension ProtectedResource {
 
   private func wasDropped(_ key: RootKeyID, since record: ResourceRecord) async throws(KeyCustodyError) -> Bool {
     guard record.keyset[key] != nil else { return false }
-    return try await custody.record(id, refresh: true).keyset[key] == nil
+    return try await custody.record(id).keyset[key] == nil
   }
 
   private static func neverEnding(_ id: ResourceID) -> KeyCustodyError {

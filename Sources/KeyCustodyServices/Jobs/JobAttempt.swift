@@ -130,7 +130,7 @@ final class JobAttempt: Sendable {
 
   private func finish() async -> Bool {
     // A change that was planned again meanwhile is not over with this one.
-    guard let record = try? await custody.record(resource, refresh: true) else { return await remove() }
+    guard let record = try? await custody.record(resource) else { return await remove() }
     guard !record.mode.isConverting, record.outgoing.isEmpty else { return await giveBack(nil) }
     return await remove()
   }

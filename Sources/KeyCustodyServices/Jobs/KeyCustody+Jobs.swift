@@ -36,7 +36,7 @@ extension ProtectedResource {
   func whilePlanned(
     _ change: (ResourceRecord) async throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     try await custody.plan(id)
     do throws(KeyCustodyError) { try await change(record) } catch {
       // It may have happened all the same.

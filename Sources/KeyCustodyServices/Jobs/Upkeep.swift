@@ -137,33 +137,41 @@ extension KeyCustody {
     return gone.count
   }
 
-  /// The record with root keys for an epoch of transient data that is not over.
+  /// The resource with root keys for an epoch of transient data that is not over.
   func withEpoch(
-    _ record: ResourceRecord, _ group: RootKeyGroup
-  ) async throws(KeyCustodyError) -> ResourceRecord {
-    guard group == .transient else { return record }
+    _ known: ResourceOutline, _ group: RootKeyGroup
+  ) async throws(KeyCustodyError) -> ResourceOutline {
+    guard group == .transient else { return known }
     let now = environment.time.now()
     let missing = Layer.allCases.filter { layer in
-      record.primary(layer, group).map { record.isOver($0, at: now) } ?? true
+      known.primary(layer, group).map { known.profile.isEpochOver(of: $0.created, at: now) } ?? true
     }
-    guard !missing.isEmpty else { return record }
-    let current = try await self.record(record.id, refresh: true)
+    guard !missing.isEmpty else { return known }
+    let current = try await record(known.id)
     var made: [RootKeyRecord] = []
     for layer in missing where current.primary(layer, group).map({ current.isOver($0, at: now) }) ?? true {
-      made.append(try await newServiceRootKey(record.id, layer: layer, group: group, epoch: current.nextEpoch))
+      made.append(try await newServiceRootKey(known.id, layer: layer, group: group, epoch: current.nextEpoch))
     }
-    return try await change(record.id) { record in
+    let changed = try await change(known.id) { record in
       for key in made where record.primary(key.layer, group).map({ record.isOver($0, at: now) }) ?? true {
         record.setPrimary(key)
       }
     }
+    return ResourceOutline(changed)
+  }
+}
+
+extension Profile {
+  /// Whether the epoch of transient data is over that a root key was made for.
+  fileprivate func isEpochOver(of created: Timestamp, at now: Timestamp) -> Bool {
+    created + .seconds(3600 * transientEpochHours) <= now
   }
 }
 
 extension ResourceRecord {
   /// Whether a root key's epoch of transient data is over: no new data goes under it.
   fileprivate func isOver(_ key: RootKeyRecord, at now: Timestamp) -> Bool {
-    key.group == .transient && key.created + .seconds(3600 * profile.transientEpochHours) <= now
+    key.group == .transient && profile.isEpochOver(of: key.created, at: now)
   }
 
   /// Whether all data under a root key of transient data is past its lifetime.

@@ -77,7 +77,7 @@ extension KeyCustody {
     let deletions = cache.deletions
     guard let found = try? resources.decode(record) else { return }
     if let known = cache.revision(found.value.id), known >= found.revision { return }
-    _ = remember(found, readAt: deletions)
+    remember(found, readAt: deletions)
     // It may have another identity now, or none.
     recheck(of: found.value.id)
   }

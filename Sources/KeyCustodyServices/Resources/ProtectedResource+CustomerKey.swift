@@ -8,7 +8,7 @@ extension ProtectedResource {
   /// - Throws: `invalidInput` (`already-exists`) when a principal of that name is in the way.
   @discardableResult
   public func switchIdentityOn() async throws(KeyCustodyError) -> PrincipalID {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     let found = try await custody.managedIdentity(of: record)
     if let found, found == record.identity { return found }
     let identity: PrincipalID
@@ -25,7 +25,7 @@ extension ProtectedResource {
   /// Takes the resource's identity away: data under the customer's key can't be read until it has one again and that
   /// one is granted access (SEMANTICS I3).
   public func switchIdentityOff() async throws(KeyCustodyError) {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     if let identity = try await custody.managedIdentity(of: record) {
       try await custody.identities.delete(identity)
     }
@@ -67,7 +67,7 @@ extension ProtectedResource {
   ///     when the conversion has ended.
   /// - Throws: an error of its own for each check of SEMANTICS E4; nothing is changed then.
   public func enableCustomerKey(_ key: KeyURI, converting stores: [any SealedStore]) async throws(KeyCustodyError) {
-    try await beginEnabling(key, try await custody.record(id, refresh: true))
+    try await beginEnabling(key, try await custody.record(id))
     try await resumeConversion(of: stores)
   }
 
@@ -90,7 +90,7 @@ extension ProtectedResource {
   ///
   /// By the profile's choice the keyset is wrapped anew, or the stored data converted to a new root key.
   public func updateCustomerKey(_ key: KeyURI, converting stores: [any SealedStore]) async throws(KeyCustodyError) {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     try await beginUpdating(key, record)
     if record.profile.rotation == .reencrypt { try await resumeConversion(of: stores) }
   }
@@ -117,7 +117,7 @@ extension ProtectedResource {
   ///
   /// - Throws: `denied` and the like while the customer's key is withdrawn: what it protects can't be converted then.
   public func disableCustomerKey(converting stores: [any SealedStore]) async throws(KeyCustodyError) {
-    try await beginDisabling(try await custody.record(id, refresh: true))
+    try await beginDisabling(try await custody.record(id))
     try await resumeConversion(of: stores)
   }
 

@@ -12,7 +12,7 @@ extension ProtectedResource {
   ///
   /// - Throws: `invalidInput` (`wrong-resource-state`) during a conversion; what the stores throw.
   public func move(to tenant: TenantID) async throws(KeyCustodyError) {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     guard record.tenant != tenant else { return }
     guard !record.mode.isConverting else { throw wrongState(record.mode, "The tenant of '\(id)'", "changed") }
     // The identity first: once the resource is elsewhere nobody would find it again.

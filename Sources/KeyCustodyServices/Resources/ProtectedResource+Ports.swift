@@ -28,10 +28,10 @@ extension ProtectedResource {
     try requireLeases()
     let context = try context("-", dataClass, [:])
     _ = try await primaries(context)
-    let record = try await custody.record(id)
-    let group = try record.profile.group(of: context.dataClass)
-    for key in record.rootKeys where key.group == group && !key.isPrimary {
-      _ = try? await custody.lease(key, of: record)
+    let known = try await custody.outline(id)
+    let group = try known.profile.group(of: context.dataClass)
+    for key in known.rootKeys where key.group == group && !key.isPrimary {
+      _ = try? await custody.lease(key, of: id)
     }
     return try keepOpener(dataClass)
   }
@@ -43,10 +43,10 @@ extension ProtectedResource {
     let sealer = Sealer(
       RecordSealer(keys: keys, resource: id, dataClass: name, random: custody.environment.random),
       time: custody.environment.time)
-    custody.cache.keep(sealer, id, dataClass) { record in
-      guard let group = try? record.profile.group(of: name) else { return false }
-      return record.primary(.service, group)?.id == keys.service.id
-        && record.primary(.customer, group)?.id == keys.customer.id
+    custody.cache.keep(sealer, id, dataClass) { known in
+      guard let group = try? known.profile.group(of: name) else { return false }
+      return known.primary(.service, group)?.id == keys.service.id
+        && known.primary(.customer, group)?.id == keys.customer.id
     }
     return sealer
   }
@@ -56,16 +56,16 @@ extension ProtectedResource {
   func keepOpener(_ dataClass: String) throws(KeyCustodyError) -> Opener {
     let name = try DataClass(dataClass)
     var keys: [(layer: Layer, key: RootKey)] = []
-    if let record = custody.cache[id], let group = try? record.profile.group(of: name) {
+    if let known = custody.cache[id], let group = try? known.profile.group(of: name) {
       // The newest first: most values are under them.
-      for known in record.rootKeys.reversed() where known.group == group {
-        if let key = custody.leases.living(known.id) { keys.append((known.layer, key)) }
+      for outline in known.rootKeys.reversed() where outline.group == group {
+        if let key = custody.leases.living(outline.id) { keys.append((outline.layer, key)) }
       }
     }
     let opener = Opener(
       RecordOpener(keys: keys, resource: id, dataClass: name), time: custody.environment.time)
     let ids = Set(keys.map(\.key.id))
-    custody.cache.keep(opener, id, dataClass) { record in ids.isSubset(of: record.rootKeys.map(\.id)) }
+    custody.cache.keep(opener, id, dataClass) { known in ids.isSubset(of: known.rootKeys.map(\.id)) }
     return opener
   }
 

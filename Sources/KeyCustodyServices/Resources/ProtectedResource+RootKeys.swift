@@ -49,7 +49,7 @@ extension ProtectedResource {
         last = end.object
       }
     }
-    return try await custody.record(id, refresh: true).rootKeys.map { key in
+    return try await custody.record(id).rootKeys.map { key in
       let count = key.layer == .customer ? counts[key.id] ?? (0, 0) : nil
       return RootKeyUse(
         id: key.id, layer: key.layer, group: key.group, epoch: key.epoch, kek: key.kek, isPrimary: key.isPrimary,
@@ -72,7 +72,7 @@ extension ProtectedResource {
   public func addRootKey(
     _ layer: Layer = .customer, for group: RootKeyGroup = .longTerm
   ) async throws(KeyCustodyError) -> RootKeyID {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     guard !record.mode.isConverting else { throw wrongState(record.mode, "A root key of '\(id)'", "added") }
     guard record.rootKeys.count < Self.mostRootKeys else {
       throw KeyCustodyError(
@@ -105,7 +105,7 @@ extension ProtectedResource {
   public func destroyRootKey(
     _ key: RootKeyID, unusedIn stores: [any SealedStore]
   ) async throws(KeyCustodyError) {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     let seen = custody.environment.time.running()
     guard !record.mode.isConverting else { throw wrongState(record.mode, "A root key of '\(id)'", "destroyed") }
     guard let found = record.rootKeys.first(where: { $0.id == key }) else { throw KeyCustody.unknownRootKey(id) }
@@ -139,7 +139,7 @@ extension ProtectedResource {
   }
 
   func rewrapServiceKeys(under newest: [Layer: KeyURI]) async throws(KeyCustodyError) -> Int {
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     var old: [(key: RootKeyRecord, kek: KeyURI)] = []
     for key in record.rootKeys where !key.isCustomerManaged {
       if let kek = newest[key.layer], key.kek != kek { old.append((key, kek)) }

@@ -34,7 +34,7 @@ public struct ProtectedResource: Sendable {
     let context = try context(object, dataClass, identifiers)
     let (keys, sealed) = try await sealedByPrimaries(bytes, context)
     // An epoch of transient data ends by the clock: who looks its keys up each time sees that.
-    if custody.leases.duration > .zero, try await custody.record(id).profile.group(of: context.dataClass) != .transient
+    if custody.leases.duration > .zero, try await custody.outline(id).profile.group(of: context.dataClass) != .transient
     {
       try keepSealer(keys, dataClass)
     }
@@ -168,7 +168,7 @@ public struct ProtectedResource: Sendable {
   public func status() async throws(KeyCustodyError) -> ResourceStatus {
     // Before the record: a job that ends in between must not look like a conversion that nobody finishes.
     let job = try await custody.pendingJob(for: id)
-    let record = try await custody.record(id, refresh: true)
+    let record = try await custody.record(id)
     var health = ResourceStatus.Health.available
     for key in record.rootKeys where key.isPrimary {
       do throws(KeyCustodyError) { try await custody.unwrap(key, of: id).destroy() } catch {
@@ -223,11 +223,11 @@ public struct ProtectedResource: Sendable {
   }
 
   /// What the service chose for the resource: its classes of data, and how a newer key takes over.
-  public func profile() async throws(KeyCustodyError) -> Profile { try await custody.record(id).profile }
+  public func profile() async throws(KeyCustodyError) -> Profile { try await custody.outline(id).profile }
 
   /// The wrapped root keys, as JWE (RFC 7516): with the private keys of their KEKs, all that opening the data needs.
   public func envelopes() async throws(KeyCustodyError) -> [KeyEnvelope] {
-    try await custody.record(id, refresh: true).rootKeys.map(\.envelope)
+    try await custody.record(id).rootKeys.map(\.envelope)
   }
 
   // MARK: Keys and contexts
@@ -251,7 +251,7 @@ public struct ProtectedResource: Sendable {
     _ object: String, _ dataClass: String, _ identifiers: [String: String]
   ) async throws(KeyCustodyError) -> SealingContext {
     let context = try context(object, dataClass, identifiers)
-    _ = try await custody.record(id).profile.group(of: context.dataClass)
+    _ = try await custody.outline(id).profile.group(of: context.dataClass)
     return context
   }
 
@@ -264,10 +264,10 @@ public struct ProtectedResource: Sendable {
   /// The keys that new data of a class is sealed under.
   func primaries(_ context: SealingContext) async throws(KeyCustodyError) -> LayeredKeys {
     for _ in 0..<8 {
-      let known = try await custody.record(id)
+      var known = try await custody.outline(id)
       let group = try known.profile.group(of: context.dataClass)
-      let record = try await custody.withEpoch(known, group)
-      guard let service = record.primary(.service, group), let customer = record.primary(.customer, group) else {
+      known = try await custody.withEpoch(known, group)
+      guard let service = known.primary(.service, group), let customer = known.primary(.customer, group) else {
         throw KeyCustodyError(
           .integrityFailure, .damaged,
           "The resource '\(id)' lacks root keys for the data class '\(context.dataClass)'.",
@@ -275,8 +275,7 @@ public struct ProtectedResource: Sendable {
       }
       do throws(KeyCustodyError) {
         let keys = LayeredKeys(
-          service: try await custody.lease(service, of: record),
-          customer: try await custody.lease(customer, of: record))
+          service: try await custody.lease(service, of: id), customer: try await custody.lease(customer, of: id))
         if try await isPrimary(customer.id, group) { return keys }
       } catch {
         // What this process remembered was out of date, and by now it knows better.
@@ -287,7 +286,7 @@ public struct ProtectedResource: Sendable {
   }
 
   func isPrimary(_ key: RootKeyID, _ group: RootKeyGroup) async throws(KeyCustodyError) -> Bool {
-    try await custody.record(id).primary(.customer, group)?.id == key
+    try await custody.outline(id).primary(.customer, group)?.id == key
   }
 
   /// Seals under keys that a conversion does not drop before `body` is over, or does so again.
@@ -300,7 +299,7 @@ public struct ProtectedResource: Sendable {
       defer { custody.sealings.end(keys.customer.id) }
       let deadline = custody.leases.deadline(of: keys.customer.id)
       // Looked up after the beginning: either the conversion sees this sealing, or this sees the conversion.
-      let group = try await custody.record(id).profile.group(of: context.dataClass)
+      let group = try await custody.outline(id).profile.group(of: context.dataClass)
       guard try await isPrimary(keys.customer.id, group) else { continue }
       let result: Result
       do throws(KeyCustodyError) { result = try await body(keys) } catch {
@@ -321,7 +320,7 @@ public struct ProtectedResource: Sendable {
   ) async throws(KeyCustodyError) -> Bool {
     guard custody.resources.store.isShared else { return true }
     if let deadline, custody.environment.time.running() < deadline { return true }
-    return try await custody.record(id, refresh: true).primary(.customer, group)?.id == key
+    return try await custody.record(id).primary(.customer, group)?.id == key
   }
 
   // MARK: Operations
@@ -333,10 +332,10 @@ public struct ProtectedResource: Sendable {
   /// - Throws: `invalidInput` (`operation-unknown`); `denied`, `disabled` or `notFound`, with the reason, while the
   ///   customer's key is withdrawn; `unavailable` when it is out of reach for longer than a lease.
   public func require(_ operation: String) async throws(KeyCustodyError) {
-    let record = try await custody.record(id)
-    guard try record.profile.rule(for: operation).stopsWithKey else { return }
-    for key in record.rootKeys where key.isCustomerManaged && key.isPrimary {
-      _ = try await custody.lease(key, of: record)
+    let known = try await custody.outline(id)
+    guard try known.profile.rule(for: operation).stopsWithKey else { return }
+    for key in known.rootKeys where key.isCustomerManaged && key.isPrimary {
+      _ = try await custody.lease(key, of: id)
     }
   }
 }

@@ -2,7 +2,7 @@ import KeyCustody
 import KeyCustodyEnvelope
 import Synchronization
 
-/// The records of resources that this process remembers, each the newest it has seen, and what seals and opens by them.
+/// The resources that this process remembers, each by the newest record it has seen, and what seals and opens by them.
 final class RecordCache: Sendable {
   /// What seals and opens one resource's values of one data class.
   private struct Ports {
@@ -11,13 +11,27 @@ final class RecordCache: Sendable {
     var sealer: Sealer?
     var opener: Opener?
   }
+  private struct Entry {
+    let outline: ResourceOutline
+    let revision: StoreRevision
+  }
   private struct State {
-    var entries: [ResourceID: RecordView<ResourceRecord>.Revised] = [:]
+    var entries: [ResourceID: Entry] = [:]
+    /// Nearly all resources have one of a few.
+    var profiles: [Profile: ResourceOutline.SharedProfile] = [:]
     /// Apart from the records: whoever looks one up takes a copy, and this is small.
     var ports: [ResourceID: [Ports]] = [:]
     /// How many resources were deleted: what was read before a deletion is not remembered after it.
     var deletions: UInt64 = 0
     var portCount = 0
+
+    mutating func shared(_ profile: Profile) -> ResourceOutline.SharedProfile {
+      if let known = profiles[profile] { return known }
+      if profiles.count >= RecordCache.maximumProfiles { profiles = [:] }
+      let new = ResourceOutline.SharedProfile(profile)
+      profiles[profile] = new
+      return new
+    }
 
     mutating func forget(_ id: ResourceID) {
       entries[id] = nil
@@ -28,23 +42,37 @@ final class RecordCache: Sendable {
   /// The most data classes that are remembered to be sealed for; past that all are made anew.
   private static let maximumPorts = 8192
 
-  subscript(_ id: ResourceID) -> ResourceRecord? { state.withLock { $0.entries[id]?.value } }
+  private static let maximumProfiles = 64
+
+  subscript(_ id: ResourceID) -> ResourceOutline? { state.withLock { $0.entries[id]?.outline } }
 
   var deletions: UInt64 { state.withLock { $0.deletions } }
 
-  /// Remembers a record unless a newer one is known, and answers with the newer, and with the root keys that were for
-  /// new data by the older and are not by it.
+  /// What is known once a record was read.
+  struct News {
+    /// Whether a newer one had been seen before.
+    var isOutdated = false
+    /// Whether it is newer than what was known.
+    var isNews = false
+    /// The root keys that were for new data by what was known, and are not by it.
+    var retired: [RootKeyID] = []
+  }
+
+  /// Remembers a record unless a newer one is known.
   func remember(
     _ found: RecordView<ResourceRecord>.Revised, readAt deletions: UInt64
-  ) -> (record: ResourceRecord, isNews: Bool, retired: [RootKeyID]) {
+  ) -> News {
     let id = found.value.id
     return state.withLock { state in
       let known = state.entries[id]
-      if let known, known.revision >= found.revision { return (known.value, false, []) }
+      if let known, known.revision >= found.revision { return News(isOutdated: known.revision > found.revision) }
       // What is known is older, and goes in any case.
       state.forget(id)
-      if deletions == state.deletions { state.entries[id] = found }
-      return (found.value, true, known.map { found.value.retired(since: $0.value) } ?? [])
+      if deletions == state.deletions {
+        let outline = ResourceOutline(found.value, state.shared(found.value.profile))
+        state.entries[id] = Entry(outline: outline, revision: found.revision)
+      }
+      return News(isNews: true, retired: known.map { found.value.retired(since: $0.outline) } ?? [])
     }
   }
 
@@ -62,6 +90,7 @@ final class RecordCache: Sendable {
   func forgetAll() {
     state.withLock { state in
       state.entries = [:]
+      state.profiles = [:]
       state.ports = [:]
       state.portCount = 0
       state.deletions += 1
@@ -88,19 +117,19 @@ final class RecordCache: Sendable {
   }
 
   /// Keeps a sealer for as long as the record stands, if that is still one that says the same of its keys.
-  func keep(_ sealer: Sealer, _ id: ResourceID, _ dataClass: String, if isRight: (ResourceRecord) -> Bool) {
+  func keep(_ sealer: Sealer, _ id: ResourceID, _ dataClass: String, if isRight: (ResourceOutline) -> Bool) {
     change(id, dataClass, if: isRight) { $0.sealer = sealer }
   }
 
-  func keep(_ opener: Opener, _ id: ResourceID, _ dataClass: String, if isRight: (ResourceRecord) -> Bool) {
+  func keep(_ opener: Opener, _ id: ResourceID, _ dataClass: String, if isRight: (ResourceOutline) -> Bool) {
     change(id, dataClass, if: isRight) { $0.opener = opener }
   }
 
   private func change(
-    _ id: ResourceID, _ dataClass: String, if isRight: (ResourceRecord) -> Bool, _ body: (inout Ports) -> Void
+    _ id: ResourceID, _ dataClass: String, if isRight: (ResourceOutline) -> Bool, _ body: (inout Ports) -> Void
   ) {
     state.withLock { state in
-      guard let found = state.entries[id], isRight(found.value) else { return }
+      guard let found = state.entries[id], isRight(found.outline) else { return }
       if state.portCount >= Self.maximumPorts {
         state.ports = [:]
         state.portCount = 0

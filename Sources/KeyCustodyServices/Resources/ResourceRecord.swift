@@ -59,12 +59,6 @@ struct ResourceRecord: Codable, Sendable {
     Dictionary(rootKeys.map { ($0.id, $0.isPrimary) }, uniquingKeysWith: { first, _ in first })
   }
 
-  /// The root keys that new data went under by an earlier form of the record, and does not by this one.
-  func retired(since earlier: ResourceRecord) -> [RootKeyID] {
-    let primaries = Set(rootKeys.filter(\.isPrimary).map(\.id))
-    return earlier.rootKeys.filter { $0.isPrimary && !primaries.contains($0.id) }.map(\.id)
-  }
-
   var nextEpoch: Int { (rootKeys.map(\.epoch).max() ?? 0) + 1 }
 
   mutating func setPrimary(_ key: RootKeyRecord) {
