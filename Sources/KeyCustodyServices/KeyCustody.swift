@@ -147,6 +147,7 @@ public final class KeyCustody: Sendable {
         settings: settings, backends: backends, identities: identities, log: log, audit: sink,
         environment: environment)
       custody.observeRevocations()
+      custody.renewLeases()
       try await custody.watchSharedStores([settings.policyStore, settings.identityPolicyStore].map(\.name))
       custody.reportDependents()
       try await custody.prepareServiceKeys(settings)
@@ -255,7 +256,8 @@ public final class KeyCustody: Sendable {
     }
     throw KeyCustodyError(
       .busy, .conflict, "The policy store answers with an older state of '\(id)' than it gave before.",
-      remedy: "It must not be read from a copy that lags behind. After restoring it from a backup, start this process anew.",
+      remedy:
+        "It must not be read from a copy that lags behind. After restoring it from a backup, start this process anew.",
       retryAfter: .milliseconds(100))
   }
 

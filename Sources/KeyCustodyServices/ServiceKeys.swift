@@ -284,11 +284,15 @@ extension KeyCustody {
         guard let key = record.rootKeys.first(where: { $0.id == id }) else { throw Self.unknownRootKey(resource) }
         return key
       },
-      unwrap: { (key) throws(KeyCustodyError) in try await self.unwrap(key, of: resource) },
-      renew: { [weak self] in
-        guard let self, case .living(_, renew: true) = leases.find(id) else { return }
-        renewInBackground(id, of: resource)
-      })
+      unwrap: { (key) throws(KeyCustodyError) in try await self.unwrap(key, of: resource) })
+  }
+
+  /// Has leases renewed in the background, by the use of their keys.
+  func renewLeases() {
+    leases.whenRenewalIsDue { [weak self] id, resource in
+      guard let self, case .living(_, renew: true) = leases.find(id) else { return }
+      renewInBackground(id, of: resource)
+    }
   }
 
   func renewInBackground(_ id: RootKeyID, of resource: ResourceID) {

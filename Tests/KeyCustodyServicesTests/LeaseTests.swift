@@ -202,7 +202,7 @@ struct LeaseTests {
       look: { () async throws(KeyCustodyError) in record },
       unwrap: { (_) async throws(KeyCustodyError) in
         try RootKey(material: try RootKey.generateMaterial(random: SystemRandom()))
-      }, renew: {})
+      })
     _ = try await table.acquire(record.id, of: notes.id, from: source)
     try await eventually("the clock fails") { clock.waits == 1 }
     try await eventually("a renewal begins it again") {
@@ -211,6 +211,55 @@ struct LeaseTests {
     }
     clock.advance(by: .seconds(60))
     try await eventually("cleared without any use") { table.count == 0 }
+    table.close()
+  }
+
+  @Test("R13: beyond a number of keys, those that nobody uses rest, and wake to the same lease when they are used")
+  func resting() async throws {
+    let clock = ManualClock()
+    let bench = try await ServiceBench()
+    let template = try #require(try await bench.record(try await bench.makeResource()).primary(.customer, .longTerm))
+    let table = LeaseTable(duration: .seconds(60), time: clock)
+    let resource = try ResourceID("notes")
+    let renewed = Tally()
+    table.whenRenewalIsDue { _, _ in renewed.add() }
+    var ids: [RootKeyID] = []
+    for _ in 0..<LeaseTable.mostAwake + 100 {
+      let key = try RootKey(material: try RootKey.generateMaterial(random: SystemRandom()))
+      var record = template
+      (record.id, record.commitment) = (key.id, key.commitment.hexadecimal)
+      let found = record
+      ids.append(key.id)
+      _ = try await table.acquire(
+        key.id, of: resource,
+        from: LeaseTable.Source(
+          look: { () async throws(KeyCustodyError) in found }, unwrap: { (_) async throws(KeyCustodyError) in key }))
+    }
+    #expect(table.count == ids.count && table.awakeCount == LeaseTable.mostAwake)
+    clock.advance(by: .seconds(29))
+    var held: [RootKey] = []
+    for id in ids {
+      guard case .living(let key, renew: false) = table.find(id) else {
+        Issue.record("it has its lease")
+        return
+      }
+      #expect(key.id == id, "the same key")
+      try key.requireLease(at: clock.running())
+      if held.count < 50 { held.append(key) }
+    }
+    #expect(table.awakeCount == LeaseTable.mostAwake)
+    #expect(held.allSatisfy { !$0.isDestroyed }, "what somebody holds does not rest")
+    clock.advance(by: .seconds(2))
+    for id in ids.prefix(3) { try table.living(id)?.requireLease(at: clock.running()) }
+    #expect(renewed.value > 0, "a woken key asks to be renewed after half of its lease")
+    let (sleeping, cut) = (try #require(ids.last), try #require(ids.dropLast().last))
+    for id in ids.dropLast(2) { _ = table.living(id) }
+    #expect(table.markStale { _, _ in true }.count == ids.count)
+    #expect(table.living(sleeping) == nil, "no key outlasts a revocation by resting")
+    table.end([cut])
+    #expect(table.count == ids.count - 1)
+    clock.advance(by: .seconds(29))
+    try await eventually("nor its deadline") { table.count == 0 }
     table.close()
   }
 

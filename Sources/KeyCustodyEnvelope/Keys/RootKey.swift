@@ -52,6 +52,26 @@ public final class RootKey: Sendable {
     records = RecordCiphers(material: record, nonces: nonces)
   }
 
+  convenience init(_ secrets: consuming RootKeySecrets, commitment: [UInt8], nonces: NonceSource) {
+    self.init(object: secrets.object.copy(), record: secrets.record.copy(), commitment: commitment, nonces: nonces)
+  }
+
+  /// What is left to keep when nobody uses the key, and this object is let go of; `nil` when it was destroyed, or streams
+  /// are at work with it.
+  package func resting() -> RestingRootKey? {
+    guard !isDestroyed, objectCiphers.withLock({ $0.isEmpty }) else { return nil }
+    return object.withLock { object -> RestingRootKey? in
+      // Taken out and put back: an optional that can't be copied can't be borrowed.
+      guard let key = object.take() else { return nil }
+      var rested: RestingRootKey?
+      if let record = records.copyOfMaterial() {
+        rested = RestingRootKey(object: key, record: record, commitment: commitment, nonces: records.nonces)
+      }
+      object = consume key
+      return rested
+    }
+  }
+
   private static func derive(
     _ label: String, _ material: borrowing SecretBytes
   ) throws(KeyCustodyError) -> SecretBytes {

@@ -76,7 +76,7 @@ struct RecordCiphers: ~Copyable, Sendable {
     var key: XAESKey?
   }
   private let source: Mutex<Source>
-  private let nonces: NonceSource
+  let nonces: NonceSource
   private let sealers: InlineArray<4, Mutex<DerivedSealer>> = InlineArray { _ in Mutex(DerivedSealer()) }
   private let openers: InlineArray<8, Mutex<DerivedOpener>> = InlineArray { _ in
     Mutex(DerivedOpener(cipher: AES256GCM(), prefix: nil))
@@ -88,6 +88,17 @@ struct RecordCiphers: ~Copyable, Sendable {
   init(material: consuming SecretBytes, nonces: NonceSource) {
     source = Mutex(Source(material: consume material, key: nil))
     self.nonces = nonces
+  }
+
+  /// What ciphers are made from, once more; `nil` when it was cleared.
+  func copyOfMaterial() -> SecretBytes? {
+    source.withLock { source -> SecretBytes? in
+      // Taken out and put back: an optional that can't be copied can't be borrowed.
+      guard let material = source.material.take() else { return nil }
+      let copy = material.copy()
+      source.material = consume material
+      return copy
+    }
   }
 
   /// Clears everything; waits for records that are being sealed or opened.

@@ -7,12 +7,13 @@ import Synchronization
 /// A change that may have taken access away marks leases stale: the next use, and a check in the background, ask the
 /// vault again before the key is used once more.
 final class LeaseTable: Sendable {
+  /// The most keys that are ready for use; the others rest, and wake when they are used.
+  static let mostAwake = 4096
+
   /// Small, since every look-up takes a copy.
   private struct Lease {
-    var key: RootKey
+    var key: LeasedKey
     var origin: Origin
-    /// From when on a use has it renewed.
-    var renewal: Duration
     var deadline: Duration
     var isStale = false
     var isRenewing = false
@@ -20,18 +21,28 @@ final class LeaseTable: Sendable {
   /// Whose key it is, and by whose access to which KEK it is held.
   private final class Origin: Sendable {
     let resource: ResourceID
+    let access: Access
     let layer: Layer
-    let holder: PrincipalID
-    let kek: KeyURI
     let isPrimary: Bool
 
-    init(_ record: RootKeyRecord, of resource: ResourceID) {
+    init(_ record: RootKeyRecord, of resource: ResourceID, by access: Access) {
       self.resource = resource
+      self.access = access
       layer = record.layer
-      holder = record.holder
-      kek = record.kek
       isPrimary = record.isPrimary
     }
+
+    var holder: PrincipalID { access.concern.holder }
+    var kek: KeyURI { access.concern.kek }
+  }
+  /// Shared by the leases that depend on the same.
+  private final class Access: Sendable {
+    struct Concern: Hashable, Sendable {
+      var kek: KeyURI
+      var holder: PrincipalID
+    }
+    let concern: Concern
+    init(_ concern: Concern) { self.concern = concern }
   }
   /// A question that is being asked: whether its answer counts is known when it comes.
   private struct Attempt {
@@ -43,6 +54,9 @@ final class LeaseTable: Sendable {
   }
   private struct State {
     var leases: [RootKeyID: Lease] = [:]
+    /// Those that are awake, the one that was woken first in front.
+    var awake = Queue<RootKeyID>()
+    private var accesses: [Access.Concern: Access] = [:]
     /// By when each lease ends, at the latest.
     var deadlines = DeadlineHeap()
     var attempts: [UInt64: Attempt] = [:]
@@ -53,6 +67,25 @@ final class LeaseTable: Sendable {
     var waiting: [RootKeyID: [CheckedContinuation<KeyCustodyError?, Never>]] = [:]
     var isClosed = false
     var sweeper: Task<Void, Never>?
+
+    mutating func access(_ concern: Access.Concern) -> Access {
+      if let known = accesses[concern] { return known }
+      if accesses.count >= LeaseTable.mostAwake { accesses = [:] }
+      let new = Access(concern)
+      accesses[concern] = new
+      return new
+    }
+
+    /// Notes that a key is awake, and lets the one rest that has been for longest, unless somebody holds it.
+    mutating func noteAwake(_ id: RootKeyID) {
+      awake.append(id)
+      for _ in 0..<2 where awake.count > LeaseTable.mostAwake {
+        guard let first = awake.removeFirst(), leases[id] != nil else { break }
+        if leases[first]?.key.rest() == false { awake.append(first) }
+      }
+    }
+
+    mutating func remove(_ id: RootKeyID) { leases.removeValue(forKey: id)?.key.destroy() }
   }
   private let state = Mutex(State())
   private let time: any TimeSource
@@ -61,6 +94,8 @@ final class LeaseTable: Sendable {
 
   /// Whether something is being sealed under a key, and may go on to its end.
   private let isSealing: @Sendable (RootKeyID) -> Bool
+  /// Told by the first plain use of a key after half of its lease.
+  private let renewal = Mutex<(@Sendable (RootKeyID, ResourceID) -> Void)?>(nil)
 
   init(
     duration: Duration, time: any TimeSource, isSealing: @escaping @Sendable (RootKeyID) -> Bool = { _ in false }
@@ -68,6 +103,11 @@ final class LeaseTable: Sendable {
     self.duration = duration
     self.time = time
     self.isSealing = isSealing
+  }
+
+  /// Has leases renewed by `renew`, which is called by the first plain use of a key after half of its lease.
+  func whenRenewalIsDue(_ renew: @escaping @Sendable (RootKeyID, ResourceID) -> Void) {
+    renewal.withLock { $0 = renew }
   }
 
   /// What a look-up found.
@@ -85,13 +125,29 @@ final class LeaseTable: Sendable {
       guard let lease = state.leases[id], !lease.isStale else { return .none }
       if let resource, lease.origin.resource != resource { return .none }
       if let layer, lease.origin.layer != layer { return .none }
-      guard now < lease.deadline, !lease.key.isDestroyed else {
-        state.leases.removeValue(forKey: id)?.key.destroy()
+      guard now < lease.deadline, let key = awake(id, lease, &state) else {
+        state.remove(id)
         return .none
       }
-      let renew = !lease.isRenewing && now > lease.renewal
+      let renew = !lease.isRenewing && now > lease.deadline - duration / 2
       if renew { state.leases[id]?.isRenewing = true }
-      return .living(lease.key, renew: renew)
+      return .living(key, renew: renew)
+    }
+  }
+
+  /// The key of a lease, for use; `nil` when it was destroyed.
+  private func awake(_ id: RootKeyID, _ lease: Lease, _ state: inout State) -> RootKey? {
+    if let key = lease.key.awake { return key.isDestroyed ? nil : key }
+    guard let key = state.leases[id]?.key.wake() else { return nil }
+    allow(key, id, lease.origin.resource, until: lease.deadline)
+    state.noteAwake(id)
+    return key
+  }
+
+  /// Lets plain calls use a key until a deadline.
+  private func allow(_ key: RootKey, _ id: RootKeyID, _ resource: ResourceID, until deadline: Duration) {
+    key.extendLease(until: deadline, renewal: deadline - duration / 2) { [weak self] in
+      self?.renewal.withLock { $0 }?(id, resource)
     }
   }
 
@@ -99,10 +155,8 @@ final class LeaseTable: Sendable {
   func living(_ id: RootKeyID) -> RootKey? {
     let now = time.running()
     return state.withLock { state in
-      guard let lease = state.leases[id], !lease.isStale, now < lease.deadline, !lease.key.isDestroyed else {
-        return nil
-      }
-      return lease.key
+      guard let lease = state.leases[id], !lease.isStale, now < lease.deadline else { return nil }
+      return awake(id, lease, &state)
     }
   }
 
@@ -110,8 +164,6 @@ final class LeaseTable: Sendable {
   struct Source {
     var look: () async throws(KeyCustodyError) -> RootKeyRecord
     var unwrap: (RootKeyRecord) async throws(KeyCustodyError) -> RootKey
-    /// Called by the first plain use of the key after half of its lease.
-    var renew: @Sendable () -> Void
   }
 
   /// Gets a lease, one caller at a time for each key; the others wait and look again.
@@ -154,7 +206,7 @@ final class LeaseTable: Sendable {
         let record = try await source.look()
         state.withLock { $0.attempts[number]?.concern = (record.kek, record.holder) }
         let key = try await source.unwrap(record)
-        if let granted = grant(record, of: resource, key, from: start, number, renew: source.renew) { return granted }
+        if let granted = grant(record, of: resource, key, from: start, number) { return granted }
         key.destroy()
       }
       throw KeyCustodyError(
@@ -180,25 +232,29 @@ final class LeaseTable: Sendable {
   ///
   /// A key already in use goes on with a new deadline.
   private func grant(
-    _ record: RootKeyRecord, of resource: ResourceID, _ key: RootKey, from start: Duration, _ attempt: UInt64,
-    renew: @escaping @Sendable () -> Void
+    _ record: RootKeyRecord, of resource: ResourceID, _ key: RootKey, from start: Duration, _ attempt: UInt64
   ) -> RootKey? {
     let id = record.id
     let granted = state.withLock { state -> RootKey? in
       guard state.attempts[attempt]?.isOutdated == false, !state.isClosed else { return nil }
       guard duration > .zero else { return key }
       var used = key
-      if let present = state.leases[id], !present.key.isDestroyed {
+      let present = state.leases[id]
+      if let present, let known = present.key.awake, !known.isDestroyed {
         // Whoever holds a sealer of a key that new data went under, and does not any more, seals no more with it.
         let wasRetired = present.origin.isPrimary && !record.isPrimary && !isSealing(id)
-        if !wasRetired { used = present.key }
-        (wasRetired ? present.key : key).destroy()
+        if !wasRetired { used = known }
+        (wasRetired ? known : key).destroy()
+      } else {
+        present?.key.destroy()
       }
+      let access = state.access(Access.Concern(kek: record.kek, holder: record.holder))
       state.leases[id] = Lease(
-        key: used, origin: Origin(record, of: resource), renewal: start + duration / 2, deadline: start + duration)
+        key: LeasedKey(used), origin: Origin(record, of: resource, by: access), deadline: start + duration)
       state.deadlines.insert(start + duration, id)
+      if present?.key.awake == nil { state.noteAwake(id) }
       // Under the lock: whoever marks it stale meanwhile comes before or after this, never in between.
-      used.extendLease(until: start + duration, renewal: start + duration / 2, renew: renew)
+      allow(used, id, resource, until: start + duration)
       return used
     }
     if granted != nil, duration > .zero { startSweeper() }
@@ -210,7 +266,7 @@ final class LeaseTable: Sendable {
     state.withLock { state in
       switch error.code {
       case .unavailable, .busy, .timeout, .fault: state.leases[id]?.isRenewing = false
-      default: state.leases.removeValue(forKey: id)?.key.destroy()
+      default: state.remove(id)
       }
     }
   }
@@ -272,7 +328,7 @@ final class LeaseTable: Sendable {
     let found = state.leases.filter { concerns($0.value.origin) }
     for (id, lease) in found {
       state.leases[id]?.isStale = true
-      lease.key.suspendLease()
+      lease.key.awake?.suspendLease()
     }
     return found.map { ($0.key, $0.value.origin.resource) }
   }
@@ -284,7 +340,7 @@ final class LeaseTable: Sendable {
       for (number, attempt) in state.attempts where ids.contains(attempt.key) {
         state.attempts[number]?.isOutdated = true
       }
-      for id in ids { state.leases.removeValue(forKey: id)?.key.destroy() }
+      for id in ids { state.remove(id) }
     }
   }
 
@@ -294,12 +350,16 @@ final class LeaseTable: Sendable {
   /// The number of keys in memory.
   var count: Int { state.withLock { $0.leases.count } }
 
+  /// The number of those that are ready for use.
+  var awakeCount: Int { state.withLock { $0.leases.values.count { $0.key.awake != nil } } }
+
   /// Ends everything.
   func close() {
     let sweeper = state.withLock { state in
       state.isClosed = true
       for lease in state.leases.values { lease.key.destroy() }
       state.leases = [:]
+      state.awake = Queue()
       state.deadlines.removeAll()
       defer { state.sweeper = nil }
       return state.sweeper
