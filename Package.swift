@@ -207,6 +207,18 @@ let package = Package(
         "KeyCustodySQLite", "KeyCustodyPostgreSQL", "KeyCustodyTesting", "KeyCustodyTestSupport",
         .product(name: "GRDBSQLite", package: "GRDB.swift", condition: .when(traits: ["SQLite"])),
       ], path: "Tests/Subjects"),
+    // Vaults over HTTPS in a test's own process.
+    .target(
+      name: "KeyCustodyServedVaults",
+      dependencies: [
+        "KeyCustody", "KeyCustodyCrypto", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyServer",
+        "KeyCustodyMemory", "KeyCustodyAzureKeyVault", "KeyCustodyTesting", "KeyCustodyTestSupport",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
+        .product(
+          name: "ServiceLifecycle", package: "swift-service-lifecycle", condition: .when(traits: ["AzureKeyVault"])),
+      ], path: "Tests/ServedVaults"),
     // A process that records audit events until it is killed.
     .executableTarget(
       name: "KeyCustodyAuditProbe", dependencies: ["KeyCustody", "KeyCustodyVault", "KeyCustodyFile"],
@@ -294,7 +306,8 @@ let package = Package(
       name: "KeyCustodyAzureKeyVaultTests",
       dependencies: [
         "KeyCustody", "KeyCustodyCrypto", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyServer",
-        "KeyCustodyMemory", "KeyCustodyAzureKeyVault", "KeyCustodyTesting", "KeyCustodyTestSupport",
+        "KeyCustodyMemory", "KeyCustodyAzureKeyVault", "KeyCustodyServedVaults", "KeyCustodyTesting",
+        "KeyCustodyTestSupport",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["AzureKeyVault"])),
         .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["AzureKeyVault"])),
@@ -325,7 +338,7 @@ let package = Package(
       dependencies: [
         "KeyCustody", "KeyCustodyEnvelope", "KeyCustodyVault", "KeyCustodyServices", "KeyCustodyMemory",
         "KeyCustodyFile", "KeyCustodyPKCS11", "KeyCustodySQLite", "KeyCustodyPostgreSQL", "KeyCustodyTesting",
-        "KeyCustodyTestSupport",
+        "KeyCustodyTestSupport", "KeyCustodyServedVaults",
       ]),
     // A process whose memory is searched for secrets from outside, and what searches it.
     .executableTarget(

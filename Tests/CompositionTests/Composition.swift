@@ -4,6 +4,7 @@ import KeyCustodyMemory
 import KeyCustodyPKCS11
 import KeyCustodyPostgreSQL
 import KeyCustodySQLite
+import KeyCustodyServedVaults
 import KeyCustodyServices
 import KeyCustodyTestSupport
 import KeyCustodyTesting
@@ -18,9 +19,13 @@ enum Backing: String, CaseIterable, Sendable {
   case sqlite
   /// As `sqlite`.
   case postgresql
+  /// Keys alone, in a vault over HTTPS; records that belong to them are in memory.
+  case azureKeyVault
 
-  /// Those that hold keys.
+  /// Those that hold keys, and need no server.
   static let ofKeys: [Backing] = [.memory, .file, .pkcs11]
+  /// Those that hold records, and need no server.
+  static let ofRecords: [Backing] = [.memory, .file, .pkcs11, .sqlite]
 }
 
 /// One choice of backends: where keys live, what the identities are made of, where the records are.
@@ -32,15 +37,25 @@ struct Composition: Sendable, CustomTestStringConvertible {
   /// Every one of those that need no server, and some with it on either side.
   static let all =
     Backing.ofKeys.flatMap { keys in
-      Backing.allCases.filter { $0 != .postgresql }.flatMap { identity in
-        Backing.allCases.filter { $0 != .postgresql }.map { policy in
+      Backing.ofRecords.flatMap { identity in
+        Backing.ofRecords.map { policy in
           Composition(keys: keys, identity: identity, policy: policy)
         }
       } + [Composition(keys: keys, identity: .postgresql, policy: .postgresql)]
     } + [
       Composition(keys: .memory, identity: .sqlite, policy: .postgresql),
       Composition(keys: .memory, identity: .postgresql, policy: .file),
+    ] + overHTTPS
+
+  #if AzureKeyVault
+    private static let overHTTPS = [
+      Composition(keys: .azureKeyVault, identity: .memory, policy: .memory),
+      Composition(keys: .azureKeyVault, identity: .sqlite, policy: .file),
+      Composition(keys: .file, identity: .azureKeyVault, policy: .sqlite),
     ]
+  #else
+    private static let overHTTPS: [Composition] = []
+  #endif
 
   var testDescription: String { "keys \(keys), identity \(identity), policy \(policy)" }
 }
@@ -85,6 +100,13 @@ struct Deployment: Sendable {
     case .postgresql:
       guard isStore else { return try await self.section(name, .file, folder, isStore: false) }
       return try PostgreSQLServer.shared().settings(schema: PostgreSQLServer.schemaName())
+    case .azureKeyVault:
+      guard !isStore else { return try await self.section(name, .memory, folder, isStore: true) }
+      #if AzureKeyVault
+        return try await ServedVaults.shared().section(in: folder)
+      #else
+        throw KeyCustodyError(.unsupported, .notOffered, "This was built without the trait 'AzureKeyVault'.")
+      #endif
     case .pkcs11:
       let token = try await SoftHSM.makeToken()
       let base: [String: ConfigurationValue] = [
@@ -98,10 +120,14 @@ struct Deployment: Sendable {
   }
 
   func open(audit: RecordingAuditSink) async throws -> KeyCustody {
-    try await KeyCustody.open(
-      KeyCustodyConfiguration(configuration),
-      plugins: [memory.plugin, FilePlugin.plugin, PKCS11Plugin.plugin, SQLitePlugin.plugin, PostgreSQLPlugin.plugin],
-      audit: audit,
+    var plugins = [
+      memory.plugin, FilePlugin.plugin, PKCS11Plugin.plugin, SQLitePlugin.plugin, PostgreSQLPlugin.plugin,
+    ]
+    #if AzureKeyVault
+      plugins.append(ServedVaults.plugin)
+    #endif
+    return try await KeyCustody.open(
+      KeyCustodyConfiguration(configuration), plugins: plugins, audit: audit,
       environment: RuntimeEnvironment(time: clock))
   }
 }

@@ -1,6 +1,7 @@
 #if AzureKeyVault
   import KeyCustody
   import KeyCustodyAzureKeyVault
+  import KeyCustodyServedVaults
   import KeyCustodyTesting
   import Testing
 

@@ -3,6 +3,7 @@
   import KeyCustody
   import KeyCustodyMemory
   import KeyCustodyServices
+  import KeyCustodyServedVaults
   import KeyCustodyTestSupport
   import KeyCustodyTesting
   import KeyCustodyVault

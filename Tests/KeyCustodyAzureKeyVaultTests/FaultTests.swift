@@ -1,6 +1,7 @@
 #if AzureKeyVault
   import HTTPTypes
   import KeyCustody
+  import KeyCustodyServedVaults
   import KeyCustodyTesting
   import Testing
 

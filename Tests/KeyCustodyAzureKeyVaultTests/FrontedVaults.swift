@@ -2,6 +2,7 @@
   import HTTPTypes
   import KeyCustody
   import KeyCustodyCrypto
+  import KeyCustodyServedVaults
   import KeyCustodyTestSupport
   import NIOCore
   import NIOHTTP1

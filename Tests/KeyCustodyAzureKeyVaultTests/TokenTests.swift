@@ -1,6 +1,7 @@
 #if AzureKeyVault
   import KeyCustody
   import KeyCustodyCrypto
+  import KeyCustodyServedVaults
   import KeyCustodyTestSupport
   import KeyCustodyTesting
   import Logging

@@ -1,6 +1,7 @@
 #if AzureKeyVault
   import HTTPTypes
   import KeyCustody
+  import KeyCustodyServedVaults
   import KeyCustodyTestSupport
   import KeyCustodyTesting
   import KeyCustodyVault

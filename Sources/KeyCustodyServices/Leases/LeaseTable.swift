@@ -8,41 +8,15 @@ import Synchronization
 /// vault again before the key is used once more.
 final class LeaseTable: Sendable {
   /// The most keys that are ready for use; the others rest, and wake when they are used.
-  static let mostAwake = 4096
+  static let mostAwake = 2048
 
   /// Small, since every look-up takes a copy.
   private struct Lease {
     var key: LeasedKey
-    var origin: Origin
+    var origin: LeaseOrigin
     var deadline: Duration
     var isStale = false
     var isRenewing = false
-  }
-  /// Whose key it is, and by whose access to which KEK it is held.
-  private final class Origin: Sendable {
-    let resource: ResourceID
-    let access: Access
-    let layer: Layer
-    let isPrimary: Bool
-
-    init(_ record: RootKeyRecord, of resource: ResourceID, by access: Access) {
-      self.resource = resource
-      self.access = access
-      layer = record.layer
-      isPrimary = record.isPrimary
-    }
-
-    var holder: PrincipalID { access.concern.holder }
-    var kek: KeyURI { access.concern.kek }
-  }
-  /// Shared by the leases that depend on the same.
-  private final class Access: Sendable {
-    struct Concern: Hashable, Sendable {
-      var kek: KeyURI
-      var holder: PrincipalID
-    }
-    let concern: Concern
-    init(_ concern: Concern) { self.concern = concern }
   }
   /// A question that is being asked: whether its answer counts is known when it comes.
   private struct Attempt {
@@ -56,7 +30,7 @@ final class LeaseTable: Sendable {
     var leases: [RootKeyID: Lease] = [:]
     /// Those that are awake, the one that was woken first in front.
     var awake = Queue<RootKeyID>()
-    private var accesses: [Access.Concern: Access] = [:]
+    private var accesses: [LeaseAccess.Concern: LeaseAccess] = [:]
     /// By when each lease ends, at the latest.
     var deadlines = DeadlineHeap()
     var attempts: [UInt64: Attempt] = [:]
@@ -68,10 +42,10 @@ final class LeaseTable: Sendable {
     var isClosed = false
     var sweeper: Task<Void, Never>?
 
-    mutating func access(_ concern: Access.Concern) -> Access {
+    mutating func access(_ concern: LeaseAccess.Concern) -> LeaseAccess {
       if let known = accesses[concern] { return known }
       if accesses.count >= LeaseTable.mostAwake { accesses = [:] }
-      let new = Access(concern)
+      let new = LeaseAccess(concern)
       accesses[concern] = new
       return new
     }
@@ -248,9 +222,9 @@ final class LeaseTable: Sendable {
       } else {
         present?.key.destroy()
       }
-      let access = state.access(Access.Concern(kek: record.kek, holder: record.holder))
+      let access = state.access(LeaseAccess.Concern(kek: record.kek, holder: record.holder))
       state.leases[id] = Lease(
-        key: LeasedKey(used), origin: Origin(record, of: resource, by: access), deadline: start + duration)
+        key: LeasedKey(used), origin: LeaseOrigin(record, of: resource, by: access), deadline: start + duration)
       state.deadlines.insert(start + duration, id)
       if present?.key.awake == nil { state.noteAwake(id) }
       // Under the lock: whoever marks it stale meanwhile comes before or after this, never in between.
@@ -323,7 +297,7 @@ final class LeaseTable: Sendable {
   }
 
   private func suspend(
-    _ state: inout State, where concerns: (Origin) -> Bool
+    _ state: inout State, where concerns: (LeaseOrigin) -> Bool
   ) -> [(key: RootKeyID, resource: ResourceID)] {
     let found = state.leases.filter { concerns($0.value.origin) }
     for (id, lease) in found {

@@ -40,7 +40,7 @@ final class RecordCache: Sendable {
   }
   private let state = Mutex(State())
   /// The most data classes that are remembered to be sealed for; past that all are made anew.
-  private static let maximumPorts = 2048
+  private static let maximumPorts = 1024
 
   private static let maximumProfiles = 64
 

@@ -1,23 +1,22 @@
 #if AzureKeyVault
-  import KeyCustody
+  package import KeyCustody
+  package import KeyCustodyAzureKeyVault
   import KeyCustodyCrypto
-  import KeyCustodyTestSupport
-  import KeyCustodyTesting
+  import KeyCustodyServer
+  package import KeyCustodyTestSupport
+  package import KeyCustodyTesting
   import Logging
   import ServiceLifecycle
 
-  @testable import KeyCustodyAzureKeyVault
-  @testable import KeyCustodyServer
-
   /// A server of vaults over HTTPS, as it is run anywhere: one for all tests of this process, with a vault for each.
-  struct ServedVaults: Sendable {
-    let bench: VaultBench
-    let identityPort: Int
+  package struct ServedVaults: Sendable {
+    package let bench: VaultBench
+    package let identityPort: Int
     /// The authority's certificate (PEM).
     private let authority: [UInt8]
 
     private static let one = Task { try await ServedVaults() }
-    static func shared() async throws -> ServedVaults { try await one.value }
+    package static func shared() async throws -> ServedVaults { try await one.value }
 
     private init() async throws {
       let folder = try TemporaryFolder()
@@ -56,7 +55,7 @@
     }
 
     /// A vault of a test's own, and settings for it; the folder keeps their files.
-    func vault(
+    package func vault(
       in folder: TemporaryFolder, purgeProtection: Bool = false
     ) async throws -> (name: String, settings: AzureKeyVaultSettings) {
       let name = try await bench.makeVault(purgeProtection: purgeProtection)
@@ -65,8 +64,36 @@
       return (name, bench.settings(name, secretFile: secretFile, caFile: caFile))
     }
 
+    /// A plugin of the provider that finds those vaults: their names are in no name service.
+    package static let plugin = Plugin(
+      name: AzureKeyVaultPlugin.name,
+      keyProvider: { (section, environment) throws(KeyCustodyError) in
+        var settings = try AzureKeyVaultPlugin.settings(section, environment)
+        let vault = settings.vault.dropFirst("https://".count).prefix { $0 != ":" }
+        settings.hosts = [String(vault): "127.0.0.1", "login.vault.test": "127.0.0.1"]
+        let found = settings
+        return { () async throws(KeyCustodyError) in
+          try await AzureKeyVaultProvider.open(found, environment: environment)
+        }
+      })
+
+    /// The section of a provider on a vault of its own, all of whose keys are in memory; its files are in `folder`.
+    package func section(in folder: TemporaryFolder) async throws -> [String: ConfigurationValue] {
+      let (_, settings) = try await vault(in: folder)
+      guard case .clientSecret(let authority, let clientID, .file(let secretFile)) = settings.credential else {
+        throw KeyCustodyError(.fault, .internalFault, "The served vaults have another credential.")
+      }
+      return [
+        "plugin": .string(AzureKeyVaultPlugin.name), "vault": .string(settings.vault), "authority": .string(authority),
+        "clientID": .string(clientID), "clientSecretFile": .string(secretFile),
+        "caFile": .string(settings.caFile ?? ""), "symmetric": true,
+      ]
+    }
+
     /// A vault as a subject of the kit.
-    static func subject(_ adjust: @escaping @Sendable (inout AzureKeyVaultSettings) -> Void) -> KeyProviderSubject {
+    package static func subject(_ adjust: @escaping @Sendable (inout AzureKeyVaultSettings) -> Void)
+      -> KeyProviderSubject
+    {
       KeyProviderSubject(
         verify: { signature, digest, publicKey, algorithm in
           try PublicKey(spki: publicKey).verify(signature, digest: digest, algorithm)
