@@ -64,6 +64,8 @@ struct ManyResources {
   enum Holding: String {
     /// Opens it.
     case opened
+    /// Has looked every resource up, and holds no key of any.
+    case known
     /// Has sealed for every resource, and has a living lease on all of its keys.
     case leased
     /// Wraps every keyset anew, says so at half of them, and goes on.
@@ -78,6 +80,8 @@ struct ManyResources {
     let custody = try await open(words[2])
     switch holding {
     case .opened: break
+    case .known:
+      try await each(count) { _ = try await custody.resource($0) }
     case .leased:
       try await each(count) { _ = try await custody.resource($0).seal([1], as: "value") }
     case .rewrapping:

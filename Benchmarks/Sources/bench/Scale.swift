@@ -18,7 +18,9 @@ struct Scale {
     let many = try await ManyResources(count)
     defer { many.folder.remove() }
     let made = seconds(since: start)
-    let (idle, leased) = (try many.resident(.opened), try many.resident(.leased))
+    let (idle, known, leased) = (
+      try many.resident(.opened), try many.resident(.known), try many.resident(.leased)
+    )
     start = clock.now
     var custody = try await many.open()
     let opening = seconds(since: start)
@@ -56,7 +58,8 @@ struct Scale {
     await custody.close()
     print(
       "resources=\(count) record=\(many.recordLength)B keys=\(many.keys) made=\(whole(Double(count) / made))/s opened=\(whole(opening * 1000))ms",
-      "idle=\(whole(idle))MiB leased=\(whole(leased))MiB",
+      "idle=\(whole(idle))MiB known=\(whole(known))MiB leased=\(whole(leased))MiB",
+      "known-each=\(whole((known - idle) * 1_048_576 / Double(count)))B",
       "leased-each=\(whole((leased - idle) * 1_048_576 / Double(count)))B",
       "first-use=\(whole(first * 1e6))us hot=\(whole(hot * 1e9))ns",
       "keysets killed-after=\((keys - report.rewrapped) / many.keys) then=\(report.rewrapped / many.keys)",
