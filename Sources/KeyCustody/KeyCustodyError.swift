@@ -123,6 +123,8 @@ extension KeyCustodyError.Reason: CustomStringConvertible {
   public static let networkRefused = Self("network-refused")
   /// The vault belongs to another tenant.
   public static let otherTenant = Self("other-tenant")
+  /// The version's allowed operations leave this one out.
+  public static let keyOperationForbidden = Self("key-operation-forbidden")
   /// The key version is switched off.
   public static let keyDisabled = Self("key-disabled")
   // Configuration.

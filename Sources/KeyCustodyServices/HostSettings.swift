@@ -149,6 +149,22 @@ struct Backends: Sendable {
     throw Self.unknown(choice, "policy store", "policyStores", policyStores.keys.sorted())
   }
 
+  /// Those that vaults may be on.
+  var providersOfVaults: [String: any KeyProvider] {
+    let direct = Set(customerKeys.compactMap(\.provider))
+    return keyProviders.filter { !direct.contains($0.key) }
+  }
+
+  /// Refuses to lend the service's own keys out as a customer's.
+  func refuseDirectUse(of choices: [HostSettings.Choice]) throws(KeyCustodyError) {
+    for choice in choices where customerKeys.contains(where: { $0.provider == choice.name }) {
+      throw KeyCustodyError(
+        .invalidInput, .badConfigurationValue,
+        "'\(choice.setting)' names the key provider '\(choice.name)', whose keys a section of 'customerKeys' gives to a customer.",
+        remedy: "Give the customer's keys a key provider of their own.")
+    }
+  }
+
   private static func unknown(
     _ choice: HostSettings.Choice, _ role: String, _ section: String, _ names: [String]
   ) -> KeyCustodyError {

@@ -99,7 +99,8 @@ public final class KeyCustody: Sendable {
     region = settings.region
     let store = try backends.policyStore(settings.policyStore)
     vaults = Vaults(
-      store: store, providers: backends.keyProviders, domain: settings.domain, audit: audit, environment: environment)
+      store: store, providers: backends.providersOfVaults, domain: settings.domain, audit: audit,
+      environment: environment)
     resources = RecordView(store)
     administrators = RecordView(store)
     leases = LeaseTable(
@@ -137,6 +138,7 @@ public final class KeyCustody: Sendable {
     var log: AuditLog?
     do throws(KeyCustodyError) {
       _ = try backends.keyProvider(settings.keyProvider)
+      try backends.refuseDirectUse(of: [settings.keyProvider, settings.identityKeyProvider])
       log = try await settings.audit?.open(backends, environment)
       let sink: any AuditSink = log ?? audit ?? LogAuditSink(logger: environment.logger)
       let identities = try await DirectoryIdentityProvider(
@@ -247,7 +249,7 @@ public final class KeyCustody: Sendable {
     return ResourceOutline(try await record(id))
   }
 
-  /// A resource's record, as it is in the store now; no older than any that this process has seen.
+  /// A resource's record, as it is in the store now, and no older than what this process remembers of it.
   func record(_ id: ResourceID) async throws(KeyCustodyError) -> ResourceRecord {
     for _ in 0..<16 {
       let deletions = cache.deletions

@@ -11,8 +11,6 @@ extension KeyCustodyError.Reason {
   public static let keyUnknown = Self("key-unknown")
   /// Purge protection holds.
   public static let purgeProtected = Self("purge-protected")
-  /// The version's allowed operations leave this one out.
-  public static let keyOperationForbidden = Self("key-operation-forbidden")
   /// An allowed operation that no key of that type and role can do.
   public static let keyOperationImpossible = Self("key-operation-impossible")
   /// The name belongs to something deleted that can be recovered.

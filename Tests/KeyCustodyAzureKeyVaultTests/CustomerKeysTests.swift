@@ -17,6 +17,7 @@
     /// A service in memory, and a customer with a vault that is served.
     private struct Bench {
       let clock = ManualClock()
+      let audit = RecordingAuditSink()
       let served: VaultBench
       let name: String
       let custody: KeyCustody
@@ -24,7 +25,8 @@
       private let folder: TemporaryFolder
 
       init(
-        profile: Profile? = nil, place: [String: ConfigurationValue] = [:], purgeProtection: Bool = true,
+        profile: Profile? = nil, place: [String: ConfigurationValue] = [:],
+        more: [[String: ConfigurationValue]] = [], purgeProtection: Bool = true,
         resourceTenant: String = "contoso", front: FrontedVaults? = nil, time: (any TimeSource)? = nil, lease: Int = 60
       ) async throws {
         folder = try TemporaryFolder()
@@ -55,13 +57,17 @@
         custody = try await KeyCustody.open(
           KeyCustodyConfiguration([
             "keyProviders": ["own": ["plugin": "memory"]], "policyStores": ["state": ["plugin": "memory"]],
-            "customerKeys": ["theirs": .section(section.merging(place) { $1 })],
+            "customerKeys": .section(
+              Dictionary(
+                uniqueKeysWithValues: ([place] + more).enumerated().map { index, place in
+                  (index == 0 ? "theirs" : "more-\(index)", .section(section.merging(place) { $1 }))
+                })),
             "service": [
               "keyProvider": "own", "policyStore": "state", "region": "north", "leaseSeconds": .integer(lease),
             ],
             "vaults": ["domain": "service.test"],
           ]),
-          plugins: [MemoryPlugin().plugin, plugin], audit: RecordingAuditSink(),
+          plugins: [MemoryPlugin().plugin, plugin], audit: audit,
           environment: RuntimeEnvironment(time: time ?? clock))
         notes = try await custody.createResource(
           ResourceID("notes"), tenant: TenantID(resourceTenant), profile: profile)
@@ -130,10 +136,21 @@
       #expect(await bench.served.send(.post, "/deletedkeys/notes/recover", vault: bench.name).status == 200)
       #expect(await bench.opening(sealed) == nil)
 
+      let path = "/keys/notes/\(try #require(key.version))"
+      for (operations, outcome) in [
+        (["wrapKey"], KeyCustodyError.like(.denied, .keyOperationForbidden)), (["wrapKey", "unwrapKey"], nil),
+      ] as [([JSON], KeyCustodyError?)] {
+        await bench.served.send(.patch, path, ["key_ops": .array(operations)], vault: bench.name)
+        #expect(await bench.opening(sealed) == outcome)
+      }
+
       let end = bench.clock.now() + .seconds(100)
       try await bench.update(key, ["exp": .integer(end.seconds)])
       #expect(await bench.opening(sealed) == nil)
       #expect(await bench.opening(sealed) == .like(.disabled, .keyOutsideValidity), "which the wire lets unwrap")
+      let last = bench.audit.events.last { $0.target == key.description }
+      #expect(
+        last?.action == "unwrapKey" && last?.error == "disabled/key-outside-validity", "V11: its refusal is recorded")
       try await bench.update(key, ["exp": .integer(end.seconds + 100_000_000)])
       #expect(await bench.opening(sealed) == nil)
 
@@ -213,6 +230,54 @@
       try await named.makeKey()
       #expect(await named.refusal(try named.uri("notes")) == .like(.denied, .otherTenant), "the operator says so")
       await named.custody.close()
+    }
+
+    @Test("Of several sections for one domain, the tenant's own counts, and only for the vaults that it names")
+    func sections() async throws {
+      let bench = try await Bench(
+        place: ["tenant": "fabrikam", "region": "south"],
+        more: [["tenant": "contoso", "region": "north"], ["vaults": ["another"]]])
+      try await bench.makeKey()
+      #expect(await bench.refusal(try bench.uri("notes")) == nil)
+      await bench.custody.close()
+      let none = try await Bench(place: ["vaults": ["another"]])
+      #expect(await none.refusal(try none.uri("notes")) == .like(.notFound, .vaultUnknown))
+      await none.custody.close()
+    }
+
+    @Test("E8: a client that its tenant's directory lets in again works again, without a restart")
+    func client() async throws {
+      let front = try await FrontedVaults()
+      try await front.bench.custody.vaults.enablePurgeProtection(VaultName(front.vault))
+      let bench = try await Bench(front: front)
+      try await bench.makeKey()
+      let client = try PrincipalID("contoso/client")
+      try await front.bench.custody.identities.setEnabled(false, client)
+      #expect(await bench.refusal(try bench.uri("notes"))?.code == .credentialRejected)
+      try await front.bench.custody.identities.setEnabled(true, client)
+      #expect(await bench.refusal(try bench.uri("notes"))?.code == .credentialRejected, "not asked at once again")
+      #expect(front.count("POST", "/oauth2/") == 1)
+      bench.clock.advance(by: .seconds(30))
+      #expect(await bench.refusal(try bench.uri("notes")) == nil)
+      await bench.custody.close()
+      try await front.stop()
+    }
+
+    @Test("K11: what a gateway before the vault answers takes nothing away", arguments: [400, 403])
+    func gateway(_ status: Int) async throws {
+      let front = try await FrontedVaults()
+      try await front.bench.custody.vaults.enablePurgeProtection(VaultName(front.vault))
+      let bench = try await Bench(front: front)
+      try await bench.makeKey()
+      try await bench.notes.enableCustomerKey(bench.uri("notes"), converting: [])
+      let sealed = try await bench.seal()
+      for part in [("GET", "/keys/notes"), ("POST", "/unwrapkey")] {
+        front.plan(.answer(status, body: Array("<html>no</html>".utf8)), part.0, part.1)
+        #expect(await bench.opening(sealed) == .like(.unavailable, .badAnswer))
+        #expect(await bench.opening(sealed) == nil)
+      }
+      await bench.custody.close()
+      try await front.stop()
     }
 
     @Test("E8, K11: a vault that does not answer is an outage, no revocation, and leases outlast it")

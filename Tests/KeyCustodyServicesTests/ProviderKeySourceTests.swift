@@ -132,6 +132,18 @@ struct ProviderKeySourceTests {
     await bench.custody.close()
   }
 
+  @Test("E8: no vault can be on a provider whose keys are used directly: its rules would not count")
+  func noVault() async throws {
+    let bench = try await Bench()
+    let refused = await failure {
+      try await bench.custody.vaults.create(
+        VaultDefinition(
+          name: VaultName("theirs"), tenant: TenantID("contoso"), region: Region("north"), keyProvider: "hsm"))
+    }
+    #expect(refused?.code == .invalidInput || refused?.code == .notFound, "\(refused.debugDescription)")
+    await bench.custody.close()
+  }
+
   @Test("I3: an identity that is switched off ends the use of a key elsewhere too")
   func identityOff() async throws {
     let bench = try await Bench()
@@ -151,6 +163,7 @@ struct ProviderKeySourceTests {
       (["hsm": ["keyProvider": "hsm", "tenant": "contoso", "regoin": "north"]], "region"),
       (["hsm": ["plugin": "memory", "tenant": "contoso"]], "customerKeys.hsm.plugin"),
       (["an_hsm": ["keyProvider": "hsm", "tenant": "contoso"]], "not a name"),
+      (["mine": ["keyProvider": "own", "tenant": "contoso"]], "'service.keyProvider'"),
     ] as [([String: ConfigurationValue], String)] {
       let refused = await failure { await (try Self.open(places)).close() }
       #expect(refused?.code == .invalidInput)

@@ -39,20 +39,20 @@ public final class AzureKeyVaultKeys: CustomerKeySource {
   ///
   /// - Throws: `invalidInput` (`bad-configuration-value`).
   public init(_ settings: AzureKeyVaultKeysSettings, environment: RuntimeEnvironment) throws(KeyCustodyError) {
-    try settings.check()
+    suffix = try settings.check()
     self.settings = settings
     self.environment = environment
-    suffix = ".\(settings.domain.lowercased())"
     http = try HTTPConnection(caFile: settings.caFile, hosts: settings.hosts)
     worker = try BlockingWorker()
     calls = VaultCalls(environment.time, timeout: settings.timeout)
   }
 
-  /// Whether the host is one label before the domain.
+  /// Whether the host is one label before the domain, of those vaults that are meant.
   public func covers(_ key: KeyURI) -> Bool {
     guard key.authority.hasSuffix(suffix) else { return false }
-    let name = key.authority.dropLast(suffix.utf8.count)
-    return !name.isEmpty && !name.contains(".") && !name.contains(":")
+    let label = String(key.authority.dropLast(suffix.utf8.count))
+    guard let name = try? VaultName(label) else { return false }
+    return settings.vaults?.contains(name) ?? true
   }
 
   /// Reads a key's bundle.
@@ -112,8 +112,8 @@ public final class AzureKeyVaultKeys: CustomerKeySource {
     let ask = VaultAsk(method: .post, path: "\(Self.path(key))/\(operation)", body: body)
     let answer = try await self.ask(ask, key, tenant, context)
     guard answer.isGood else {
-      // What a vault can't unwrap is refused as malformed.
-      if operation == "unwrapkey", answer.status == 400, answer.code != "NotSupported" {
+      // What a vault can't unwrap is refused as malformed; a gateway before it may say 400 of anything.
+      if operation == "unwrapkey", answer.status == 400, answer.code == "BadParameter" {
         throw notAuthentic("The wrapped key")
       }
       throw refusal(answer, key)
@@ -130,18 +130,20 @@ public final class AzureKeyVaultKeys: CustomerKeySource {
         try await vault.ask(ask, by: deadline)
       }
     } catch {
-      // The vault names another authority than the tenant's: no secret was sent there.
-      guard error.reason == .backendMismatch, separatesTenants else { throw error }
+      guard error.code == .credentialRejected, separatesTenants else { throw error }
       throw KeyCustodyError(
-        .denied, .otherTenant, "The vault '\(key.authority)' does not belong to the tenant '\(tenant)'.",
-        remedy: "Use a vault of that tenant.", diagnostic: error.message)
+        .credentialRejected, error.reason, "The directory of the tenant '\(tenant)' does not let this service in.",
+        remedy: "Its administrator can let this service's client in. Where no tenant does, check the client's secret.",
+        diagnostic: error.debugDescription)
     }
   }
 
   private func vault(_ place: Place) throws(KeyCustodyError) -> VaultConnection {
     if let known = vaults.withLock({ $0[place] }) { return known }
     let new = VaultConnection(
-      try settings.vault(place.authority, for: place.tenant), http, worker, environment: environment, health: nil)
+      try settings.vault(place.authority, for: place.tenant), http, worker, environment: environment, health: nil,
+      // A customer lets the service in again without telling it.
+      keepsRefusal: .seconds(30))
     return vaults.withLock { vaults in
       if let known = vaults[place] { return known }
       if vaults.count >= Self.mostVaults { vaults.removeAll() }
@@ -152,6 +154,12 @@ public final class AzureKeyVaultKeys: CustomerKeySource {
 
   private func refusal(_ answer: VaultAnswer, _ key: KeyURI) -> KeyCustodyError {
     let error = answer.error(key.authority, key.version)
+    if answer.status == 400, answer.code.isEmpty { return .notOfVault(key.authority, answer) }
+    if answer.inner == "KeyOperationForbidden" {
+      return KeyCustodyError(
+        .denied, .keyOperationForbidden, "The key '\(key)' may not be used for wrapping and unwrapping any more.",
+        remedy: "Its owner can allow these operations again.", diagnostic: answer.diagnostic)
+    }
     if error.code == .notFound {
       return KeyCustodyError(
         .notFound, .keyVersionUnknown, "There is no key '\(key)'.",

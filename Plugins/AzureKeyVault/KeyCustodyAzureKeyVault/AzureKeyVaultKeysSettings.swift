@@ -1,4 +1,4 @@
-import KeyCustody
+public import KeyCustody
 
 /// Where customers' vaults are, and how this program shows them who it is.
 public struct AzureKeyVaultKeysSettings: Sendable {
@@ -11,6 +11,8 @@ public struct AzureKeyVaultKeysSettings: Sendable {
   ///
   /// Where ``tenant`` stands in a client's authority, the tenant of the resource takes its place.
   public var credential: AzureKeyVaultSettings.Credential
+  /// The names of the vaults that are meant; `nil`: all of the domain.
+  public var vaults: Set<VaultName>?
   /// A PEM file of the certificate authorities to trust, for the vaults and the authority; the system's where `nil`.
   public var caFile: String?
   /// How long a call may take, repeats included.
@@ -41,13 +43,15 @@ public struct AzureKeyVaultKeysSettings: Sendable {
     }
     var settings = AzureKeyVaultSettings(vault: "https://\(authority)", credential: credential)
     (settings.caFile, settings.timeout, settings.hosts) = (caFile, timeout, hosts)
-    return try settings.checked()
+    return try CheckedSettings(settings, tenant: separatesTenants ? tenant : nil)
   }
 
   /// Checks all that can be wrong before a vault is known.
   ///
+  /// - Returns: what stands behind a vault's name in its authority, with the dot.
   /// - Throws: `invalidInput` (`bad-configuration-value`).
-  func check() throws(KeyCustodyError) {
+  @discardableResult
+  func check() throws(KeyCustodyError) -> String {
     guard let address = WebAddress("https://any.\(domain)"), address.path.isEmpty else {
       throw KeyCustodyError(
         .invalidInput, .badConfigurationValue,
@@ -55,5 +59,6 @@ public struct AzureKeyVaultKeysSettings: Sendable {
         remedy: "Write what stands behind a vault's name in its address, with the port where that is not 443.")
     }
     _ = try vault("any.\(domain)", for: TenantID("any"))
+    return String(address.authority.dropFirst("any".utf8.count))
   }
 }

@@ -22,6 +22,7 @@ public import KeyCustody
 /// ## Configuration of customers' keys
 /// In a section of `customerKeys`, for keys that customers hold in vaults of theirs (``AzureKeyVaultKeys``):
 /// - `domain`: what stands behind the vaults' names in their addresses, `vault.azure.net`.
+/// - `vaults` (default all of the domain): the names of the vaults that are meant.
 /// - `authority`, `clientID` and the rest of a credential, as above; `{tenant}` in the authority stands for the resource's
 ///   tenant.
 /// - `caFile`, as above.
@@ -54,6 +55,11 @@ public enum AzureKeyVaultPlugin {
   ) throws(KeyCustodyError) -> AzureKeyVaultKeysSettings {
     var settings = AzureKeyVaultKeysSettings(
       domain: try section.requiredString("domain"), credential: try credential(section, environment))
+    if let names = try section.strings("vaults") {
+      var vaults: Set<VaultName> = []
+      for name in names { vaults.insert(try VaultName(name)) }
+      settings.vaults = vaults
+    }
     settings.caFile = try section.string("caFile").map(environment.path)
     settings.timeout = .seconds(try section.integer("timeout", in: 1...60) ?? 10)
     return settings

@@ -68,9 +68,12 @@ struct CheckedSettings: Sendable {
   let tokens: WebAddress
   /// Whom a challenge may name; `nil` where no secret of ours depends on it.
   let authority: WebAddress?
+  /// Whose vault it must be, where the authority is that tenant's own.
+  let tenant: TenantID?
 
-  init(_ settings: AzureKeyVaultSettings) throws(KeyCustodyError) {
+  init(_ settings: AzureKeyVaultSettings, tenant: TenantID? = nil) throws(KeyCustodyError) {
     self.settings = settings
+    self.tenant = tenant
     guard let vault = WebAddress(settings.vault), vault.isProtected, vault.path.isEmpty else {
       throw Self.bad(
         "'vault' is not an address like https://NAME.vault.azure.net.", "Write https, a host, and no path.")

@@ -37,12 +37,18 @@ struct Challenge: Sendable, Hashable {
 
   /// Refuses a challenge that would take a secret or a token elsewhere.
   ///
-  /// - Throws: `invalidInput` (`backend-mismatch`).
+  /// - Throws: `invalidInput` (`backend-mismatch`); `denied` (`other-tenant`).
   func check(_ settings: CheckedSettings) throws(KeyCustodyError) {
     if let pinned = settings.authority {
       guard authority.isProtected, authority.authority == pinned.authority,
         authority.path.lowercased() == pinned.path.lowercased()
       else {
+        if let tenant = settings.tenant {
+          throw KeyCustodyError(
+            .denied, .otherTenant, "The vault '\(settings.vault.authority)' does not belong to the tenant '\(tenant)'.",
+            remedy: "Use a vault of that tenant.",
+            diagnostic: "it names the authority '\(authority.text.prefix(200))'; no secret was sent there")
+        }
         throw KeyCustodyError(
           .invalidInput, .backendMismatch,
           "The vault '\(settings.vault.authority)' sends its callers to the authority '\(authority.text.prefix(200))', not to "

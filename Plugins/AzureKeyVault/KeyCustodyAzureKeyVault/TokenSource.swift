@@ -11,7 +11,7 @@ final class TokenSource: Sendable {
   private struct State {
     var token: AccessToken?
     var fetch: Task<Fetched, Never>?
-    var refused: (digest: [UInt8], error: KeyCustodyError)?
+    var refused: (digest: [UInt8], error: KeyCustodyError, at: Duration)?
     var isClosed = false
   }
 
@@ -22,14 +22,18 @@ final class TokenSource: Sendable {
   private let http: HTTPConnection
   private let request: TokenRequest
   private let environment: RuntimeEnvironment
+  /// For how long a refused secret is not shown again; `nil`: until it is another one.
+  private let keepsRefusal: Duration?
   private let state = Mutex(State())
 
   init(
-    _ settings: CheckedSettings, _ http: HTTPConnection, _ worker: BlockingWorker, environment: RuntimeEnvironment
+    _ settings: CheckedSettings, _ http: HTTPConnection, _ worker: BlockingWorker, environment: RuntimeEnvironment,
+    keepsRefusal: Duration?
   ) {
     self.settings = settings
     self.http = http
     self.environment = environment
+    self.keepsRefusal = keepsRefusal
     request = TokenRequest(settings: settings, environment: environment, worker: worker)
   }
 
@@ -105,13 +109,17 @@ final class TokenSource: Sendable {
     }
     try challenge.check(settings)
     let prepared = try await request.prepare(for: challenge.resource)
-    if let refused = state.withLock({ $0.refused }), refused.digest == prepared.digest { throw refused.error }
     let begun = environment.time.running()
+    if let refused = state.withLock({ $0.refused }), refused.digest == prepared.digest,
+      keepsRefusal.map({ begun < refused.at + $0 }) ?? true
+    {
+      throw refused.error
+    }
     do throws(KeyCustodyError) {
       let reply = try await send(prepared.ask, to: settings.tokens.authority)
       return try request.token(from: reply, resource: challenge.resource, begun: begun)
     } catch {
-      if error.code == .credentialRejected { state.withLock { $0.refused = (prepared.digest, error) } }
+      if error.code == .credentialRejected { state.withLock { $0.refused = (prepared.digest, error, begun) } }
       throw error
     }
   }

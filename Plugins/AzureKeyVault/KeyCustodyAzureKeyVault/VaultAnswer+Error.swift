@@ -19,7 +19,8 @@ extension VaultAnswer {
     case 401:
       return KeyCustodyError(
         .credentialRejected, .wrongSecret, "The vault '\(vault)' refused the token.", diagnostic: diagnostic)
-    case 403: return refusal(vault, key)
+    // A gateway before the vault may say 403 too: that takes nothing away.
+    case 403: return ["Forbidden", "AccessDenied"].contains(code) ? refusal(vault, key) : .notOfVault(vault, self)
     case 404 where code == "KeyNotFound":
       if let version { return .noSuchKey(version) }
       return KeyCustodyError(.notFound, .keyVersionUnknown, "There is no such key in the vault '\(vault)'.")
@@ -40,11 +41,7 @@ extension VaultAnswer {
       return KeyCustodyError(
         .unavailable, .unreachable, "The vault '\(vault)' does not work now: it answers with status \(status).",
         remedy: "Whoever runs the vault can see why.", retryAfter: retryAfter, diagnostic: diagnostic)
-    default:
-      return KeyCustodyError(
-        .unavailable, .badAnswer, "'\(vault)' does not answer as a vault does: status \(status).",
-        remedy: "Check 'vault': it must be a vault's own address. Redirections are not followed.",
-        diagnostic: diagnostic)
+    default: return .notOfVault(vault, self)
     }
   }
 
@@ -58,7 +55,7 @@ extension VaultAnswer {
       KeyCustodyError(
         .invalidInput, .wrongKeyType, "The \(key) may not be used for this in the vault '\(vault)'.",
         remedy: "Use a key that was made for this.", diagnostic: diagnostic)
-    case "ForbiddenByFirewall":
+    case "ForbiddenByFirewall", "ForbiddenByConnection":
       KeyCustodyError(
         .denied, .networkRefused, "The network rules of the vault '\(vault)' keep this host out.",
         remedy: "Its administrator can let this host's address in.", diagnostic: diagnostic)
@@ -93,6 +90,14 @@ extension VaultAnswer {
 }
 
 extension KeyCustodyError {
+  /// What no vault answers.
+  static func notOfVault(_ vault: String, _ answer: VaultAnswer) -> KeyCustodyError {
+    KeyCustodyError(
+      .unavailable, .badAnswer, "'\(vault)' does not answer as a vault does: status \(answer.status).",
+      remedy: "Check the address: it must be a vault's own, with nothing before it. Redirections are not followed.",
+      retryAfter: answer.retryAfter, diagnostic: answer.diagnostic)
+  }
+
   /// A change was sent, and no answer came.
   static func unknownOutcome(_ vault: String, _ what: String? = nil) -> KeyCustodyError {
     KeyCustodyError(

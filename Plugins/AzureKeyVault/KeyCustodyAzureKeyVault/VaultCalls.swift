@@ -11,7 +11,7 @@ final class VaultCalls: Sendable {
   private let watch: DeadlineWatch
   private let isClosed = Mutex(false)
 
-  /// - Parameter timeout: how long a call may take, whose context gives it no less.
+  /// - Parameter timeout: how long a call may take; an earlier deadline of its context counts.
   init(_ time: any TimeSource, timeout: Duration) {
     self.time = time
     self.timeout = timeout

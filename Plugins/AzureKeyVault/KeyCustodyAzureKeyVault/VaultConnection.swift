@@ -58,15 +58,16 @@ final class VaultConnection: Sendable {
   /// - Parameters:
   ///   - http: ended by ``close()``, unless others use it too.
   ///   - worker: reads the credential's secret.
+  ///   - keepsRefusal: for how long a refused secret is not shown again; `nil`: until it is another one.
   init(
     _ settings: CheckedSettings, _ http: HTTPConnection, _ worker: BlockingWorker, environment: RuntimeEnvironment,
-    health: VaultHealth?
+    health: VaultHealth?, keepsRefusal: Duration? = nil
   ) {
     self.settings = settings
     self.environment = environment
     self.health = health
     self.http = http
-    tokens = TokenSource(settings, http, worker, environment: environment)
+    tokens = TokenSource(settings, http, worker, environment: environment, keepsRefusal: keepsRefusal)
   }
 
   func close() async {

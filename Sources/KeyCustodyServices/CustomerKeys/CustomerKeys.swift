@@ -17,6 +17,8 @@ struct CustomerKeys: Sendable {
   }
 
   let source: any CustomerKeySource
+  /// The key provider whose keys are used directly, where it is one: no vault may be on it, or its rules would not count.
+  let provider: String?
   let tenant: TenantID?
   let region: Region?
   let permissionModel: PermissionModel?
@@ -29,7 +31,8 @@ struct CustomerKeys: Sendable {
     tenant = if let text = try section.string("tenant") { try TenantID(text) } else { nil }
     region = if let text = try section.string("region") { try Region(text) } else { nil }
     permissionModel = try Self.permissionModel(section)
-    if let provider = try section.string("keyProvider") {
+    provider = try section.string("keyProvider")
+    if let provider {
       guard let found = providers[provider] else {
         throw Self.bad(
           section, "names the key provider '\(provider)', which the configuration lacks",

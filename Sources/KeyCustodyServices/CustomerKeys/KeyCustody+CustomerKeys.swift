@@ -5,10 +5,12 @@ import KeyCustodyVault
 extension KeyCustody {
   /// Where a key is that is in no vault of this deployment; `nil` for one that is.
   ///
-  /// An address of this deployment's own domain is never somebody else's.
-  func elsewhere(_ key: KeyURI) -> CustomerKeys? {
+  /// An address of this deployment's own domain is never somebody else's. Of several places that it may be in, one for
+  /// the tenant alone counts, then one for all; then one of another tenant, whose use is refused.
+  func elsewhere(_ key: KeyURI, for tenant: TenantID) -> CustomerKeys? {
     guard !customerKeys.isEmpty, !key.authority.hasSuffix(".\(vaults.domain)") else { return nil }
-    return customerKeys.first { $0.source.covers(key) }
+    let places = customerKeys.filter { $0.source.covers(key) }
+    return places.first { $0.tenant == tenant } ?? places.first { $0.tenant == nil } ?? places.first
   }
 
   /// What its owner lets the holder know of a key: of its newest version, unless the address names one.
@@ -16,7 +18,7 @@ extension KeyCustody {
     _ uri: KeyURI, as holder: PrincipalID, context: CallContext
   ) async throws(KeyCustodyError) -> CustomerKey {
     let caller = try await principal(holder)
-    if let place = elsewhere(uri) {
+    if let place = elsewhere(uri, for: holder.tenant) {
       return try await describe(uri, in: place, as: caller, context: context)
     }
     let key = try await vaults.key(uri, as: caller, context: context)
@@ -38,15 +40,15 @@ extension KeyCustody {
     context: CallContext
   ) async throws(KeyCustodyError) -> [UInt8] {
     let caller = try await principal(holder)
-    guard let place = elsewhere(key) else {
+    guard let place = elsewhere(key, for: holder.tenant) else {
       return try await vaults.wrap(secret, with: key, algorithm: algorithm, as: caller, context: context).bytes
     }
-    let tenant = try tenant(of: holder, in: place)
     let copy = secret.copy()
     return try await vaults.useElsewhere(
       .wrapKey, of: key, in: place.source.identity, as: caller, context: context
     ) { () throws(KeyCustodyError) in
-      try await place.source.wrap(copy, with: key, algorithm: algorithm, for: tenant, context: context)
+      try await place.source.wrap(
+        copy, with: key, algorithm: algorithm, for: try tenant(of: holder, in: place), context: context)
     }
   }
 
@@ -55,29 +57,34 @@ extension KeyCustody {
     _ wrapped: [UInt8], under record: RootKeyRecord, context: CallContext
   ) async throws(KeyCustodyError) -> SecretBytes {
     let caller = try await principal(record.holder)
-    guard let place = elsewhere(record.kek) else {
+    guard let place = elsewhere(record.kek, for: record.holder.tenant) else {
       return try await vaults.unwrap(
         wrapped, with: record.kek, algorithm: record.algorithm, validity: record.isCustomerManaged ? .strict : .wire,
         as: caller, context: context)
     }
-    let tenant = try tenant(of: record.holder, in: place)
-    // On the wire a key still unwraps when its validity is over.
-    try requireUsable(try await describe(record.kek, in: place, as: caller, context: context))
+    let key = try await describe(record.kek, in: place, as: caller, context: context)
     return try await vaults.useElsewhere(
       .unwrapKey, of: record.kek, in: place.source.identity, as: caller, context: context
     ) { () throws(KeyCustodyError) in
-      try await place.source.unwrap(
-        wrapped, with: record.kek, algorithm: record.algorithm, for: tenant, context: context)
+      // On the wire a key still unwraps when its validity is over.
+      try requireUsable(key)
+      guard key.wraps else {
+        throw KeyCustodyError(
+          .denied, .keyOperationForbidden, "The key '\(key.uri)' may not be used for wrapping and unwrapping any more.",
+          remedy: "Its owner can allow these operations again.")
+      }
+      return try await place.source.unwrap(
+        wrapped, with: record.kek, algorithm: record.algorithm, for: try tenant(of: record.holder, in: place),
+        context: context)
     }
   }
 
   private func describe(
     _ key: KeyURI, in place: CustomerKeys, as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> CustomerKey {
-    let tenant = try tenant(of: caller.id, in: place)
-    return try await vaults.useElsewhere(.get, of: key, in: place.source.identity, as: caller, context: context) {
+    try await vaults.useElsewhere(.get, of: key, in: place.source.identity, as: caller, context: context) {
       () throws(KeyCustodyError) in
-      try await place.source.describe(key, for: tenant, context: context)
+      try await place.source.describe(key, for: try tenant(of: caller.id, in: place), context: context)
     }
   }
 

@@ -18,6 +18,11 @@ final class LeaseTable: Sendable {
     var isStale = false
     var isRenewing = false
   }
+  /// Told by the first plain use of a key after half of its lease. Keys refer to it, and not to the table: a weak
+  /// reference to that would cost every use of a key.
+  private final class Renewal: Sendable {
+    let ask = Mutex<(@Sendable (RootKeyID, ResourceID) -> Void)?>(nil)
+  }
   /// A question that is being asked: whether its answer counts is known when it comes.
   private struct Attempt {
     var key: RootKeyID
@@ -28,8 +33,9 @@ final class LeaseTable: Sendable {
   }
   private struct State {
     var leases: [RootKeyID: Lease] = [:]
-    /// Those that are awake, the one that was woken first in front.
+    /// Those that were woken, each once, the one that was woken first in front; some of them have ended since.
     var awake = Queue<RootKeyID>()
+    private var queued: Set<RootKeyID> = []
     private var accesses: [LeaseAccess.Concern: LeaseAccess] = [:]
     /// By when each lease ends, at the latest.
     var deadlines = DeadlineHeap()
@@ -52,11 +58,21 @@ final class LeaseTable: Sendable {
 
     /// Notes that a key is awake, and lets the one rest that has been for longest, unless somebody holds it.
     mutating func noteAwake(_ id: RootKeyID) {
+      guard queued.insert(id).inserted else { return }
       awake.append(id)
-      for _ in 0..<2 where awake.count > LeaseTable.mostAwake {
-        guard let first = awake.removeFirst(), leases[id] != nil else { break }
-        if leases[first]?.key.rest() == false { awake.append(first) }
+      var tries = 0
+      while awake.count > LeaseTable.mostAwake, tries < 2, let first = awake.removeFirst() {
+        switch leases[first]?.key.rest() {
+        case false?: awake.append(first)
+        case true?, nil: queued.remove(first)
+        }
+        tries += 1
       }
+    }
+
+    mutating func forgetAwake() {
+      awake = Queue()
+      queued = []
     }
 
     mutating func remove(_ id: RootKeyID) { leases.removeValue(forKey: id)?.key.destroy() }
@@ -68,8 +84,7 @@ final class LeaseTable: Sendable {
 
   /// Whether something is being sealed under a key, and may go on to its end.
   private let isSealing: @Sendable (RootKeyID) -> Bool
-  /// Told by the first plain use of a key after half of its lease.
-  private let renewal = Mutex<(@Sendable (RootKeyID, ResourceID) -> Void)?>(nil)
+  private let renewal = Renewal()
 
   init(
     duration: Duration, time: any TimeSource, isSealing: @escaping @Sendable (RootKeyID) -> Bool = { _ in false }
@@ -81,7 +96,7 @@ final class LeaseTable: Sendable {
 
   /// Has leases renewed by `renew`, which is called by the first plain use of a key after half of its lease.
   func whenRenewalIsDue(_ renew: @escaping @Sendable (RootKeyID, ResourceID) -> Void) {
-    renewal.withLock { $0 = renew }
+    renewal.ask.withLock { $0 = renew }
   }
 
   /// What a look-up found.
@@ -120,8 +135,8 @@ final class LeaseTable: Sendable {
 
   /// Lets plain calls use a key until a deadline.
   private func allow(_ key: RootKey, _ id: RootKeyID, _ resource: ResourceID, until deadline: Duration) {
-    key.extendLease(until: deadline, renewal: deadline - duration / 2) { [weak self] in
-      self?.renewal.withLock { $0 }?(id, resource)
+    key.extendLease(until: deadline, renewal: deadline - duration / 2) { [renewal] in
+      renewal.ask.withLock { $0 }?(id, resource)
     }
   }
 
@@ -333,7 +348,7 @@ final class LeaseTable: Sendable {
       state.isClosed = true
       for lease in state.leases.values { lease.key.destroy() }
       state.leases = [:]
-      state.awake = Queue()
+      state.forgetAwake()
       state.deadlines.removeAll()
       defer { state.sweeper = nil }
       return state.sweeper
@@ -369,6 +384,7 @@ final class LeaseTable: Sendable {
         state.leases[id] = nil
       }
       if state.leases.isEmpty {
+        state.forgetAwake()
         state.deadlines.removeAll()
         state.sweeper = nil
       }

@@ -13,7 +13,7 @@ extension ProtectedResource {
   ) async throws(KeyCustodyError) {
     let holder = try await grantee(of: record)
     let isFollowed = record.profile.versionChoice == .newest && key.version == nil
-    if let place = custody.elsewhere(key) {
+    if let place = custody.elsewhere(key, for: record.tenant) {
       return try await body(holder, try await checkKey(key, in: place, for: record, as: holder), isFollowed)
     }
     let name = try key.vault
@@ -57,11 +57,10 @@ extension ProtectedResource {
 
   /// Refuses an address that only looks like one of this deployment's vaults: its key would be another one.
   private func checkAddress(_ key: KeyURI, of vault: VaultName) throws(KeyCustodyError) {
-    func host(_ authority: String) -> Substring { authority.prefix { $0 != ":" } }
-    let domain = custody.vaults.domain
-    guard host(key.authority) != host("\(vault.folded).\(domain)") else { return }
+    guard key.authority != custody.vaults.uri(vault, key.name).authority else { return }
     throw KeyCustodyError(
-      .notFound, .vaultUnknown, "'\(key.authority)' is no vault of this deployment, whose domain is '\(domain)'.",
+      .notFound, .vaultUnknown,
+      "'\(key.authority)' is no vault of this deployment, whose domain is '\(custody.vaults.domain)'.",
       remedy: "Check the key's address; or the operator adds a section for that place to 'customerKeys'.")
   }
 
@@ -170,12 +169,21 @@ extension ProtectedResource {
         .denied, .otherTenant, "The keys at '\(uri.authority)' do not belong to the tenant of the resource '\(id)'.",
         remedy: "Use a vault of the tenant '\(record.tenant)'.")
     }
+    // Asked first, since it may be of another tenant; what else it says has its place below.
+    let key = await described(uri, as: identity)
+    if case .failure(let error) = key, error.reason == .otherTenant { throw error }
     guard !record.profile.requiresSameRegion || place.region == record.region else {
       throw KeyCustodyError(
         .invalidInput, .otherRegion,
         "The keys at '\(uri.authority)' are in \(place.region.map { "'\($0)'" } ?? "a region that nobody wrote down"), "
           + "the resource in '\(record.region)'.",
         remedy: "Use a vault there; the operator writes its place in 'region' of its section in 'customerKeys'.")
+    }
+    if case .success(let key) = key, let recovery = key.recovery, recovery != .protected {
+      throw KeyCustodyError(
+        .invalidInput, .purgeProtectionRequired,
+        "The vault '\(uri.authority)' has no purge protection: its keys could be lost.",
+        remedy: "The vault's administrator can switch it on.")
     }
     guard !record.profile.requiresAccessPolicies || place.permissionModel == .accessPolicies else {
       throw KeyCustodyError(
@@ -184,23 +192,22 @@ extension ProtectedResource {
           + "'\(uri.authority)' has them.",
         remedy: "The operator writes it in 'permissionModel' of its section in 'customerKeys'.")
     }
-    let key: CustomerKey
+    return try checkFit(try key.get(), for: record)
+  }
+
+  /// What the key's owner lets the grantee know of it.
+  private func described(_ uri: KeyURI, as identity: PrincipalID) async -> Result<CustomerKey, KeyCustodyError> {
     do throws(KeyCustodyError) {
-      key = try await custody.customerKey(
-        uri, as: identity, context: CallContext(purpose: .resource, principal: identity, resource: id))
+      return .success(
+        try await custody.customerKey(
+          uri, as: identity, context: CallContext(purpose: .resource, principal: identity, resource: id)))
     } catch {
-      guard error.reason == .accessDenied else { throw error }
-      throw KeyCustodyError(
-        .denied, .grantRequired, "'\(uri.authority)' does not let this service read the key '\(uri.name)'.",
-        remedy: "The vault's administrator can grant it get, wrapKey and unwrapKey on keys.",
-        diagnostic: error.diagnostic)
+      guard error.reason == .accessDenied else { return .failure(error) }
+      return .failure(
+        KeyCustodyError(
+          .denied, .grantRequired, "'\(uri.authority)' does not let this service read the key '\(uri.name)'.",
+          remedy: "The vault's administrator can grant it get, wrapKey and unwrapKey on keys.",
+          diagnostic: error.diagnostic))
     }
-    guard key.recovery == nil || key.recovery == .protected else {
-      throw KeyCustodyError(
-        .invalidInput, .purgeProtectionRequired,
-        "The vault '\(uri.authority)' has no purge protection: its keys could be lost.",
-        remedy: "The vault's administrator can switch it on.")
-    }
-    return try checkFit(key, for: record)
   }
 }
