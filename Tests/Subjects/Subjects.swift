@@ -107,6 +107,8 @@ package enum Subjects {
     let folder = try TemporaryFolder()
     let steered = try SteeredServer(before: server.folder, in: folder.path)
     var settings = server.settings(schema: PostgreSQLServer.schemaName())
+    // The tables are made beforehand, with more time than a call has below.
+    try await [PostgreSQLPlugin.plugin].openPolicyStore(KeyCustodyConfiguration(settings).root, environment).close()
     settings["url"] = .string("postgresql://postgres@/postgres?host=\(folder.path)")
     // An outcome is looked for as long as this, which must be less than the kit's patience.
     settings["timeout"] = 8

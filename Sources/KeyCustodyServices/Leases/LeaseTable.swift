@@ -18,8 +18,9 @@ final class LeaseTable: Sendable {
     var isStale = false
     var isRenewing = false
   }
-  /// Told by the first plain use of a key after half of its lease. Keys refer to it, and not to the table: a weak
-  /// reference to that would cost every use of a key.
+  /// Told by the first plain use of a key after half of its lease.
+  ///
+  /// Keys refer to it, and not to the table: a weak reference to that would cost every use of a key.
   private final class Renewal: Sendable {
     let ask = Mutex<(@Sendable (RootKeyID, ResourceID) -> Void)?>(nil)
   }
