@@ -69,9 +69,8 @@ public final class AzureKeyVaultKeys: CustomerKeySource {
     _ secret: borrowing SecretBytes, with key: KeyURI, algorithm: WrapAlgorithm, for tenant: TenantID,
     context: CallContext
   ) async throws(KeyCustodyError) -> [UInt8] {
-    let head = Array("{\"alg\":\"\(algorithm.rawValue)\",\"value\":\"".utf8)
-    let body = secret.base64URL.preceded(by: head).followed(by: SecretBytes(copying: Array("\"}".utf8)))
-    let value = try await use(key, "wrapkey", HTTPAsk.Body(body), tenant, context)
+    let body = AzureKeyVaultProvider.body(algorithm.rawValue, secret)
+    let value = try await use(key, "wrapkey", body, tenant, context)
     guard let bytes = [UInt8](base64URL: value), !bytes.isEmpty else {
       throw .unfit(key.name.spelling, "what it wrapped is no base64url")
     }
@@ -82,8 +81,8 @@ public final class AzureKeyVaultKeys: CustomerKeySource {
   public func unwrap(
     _ wrapped: [UInt8], with key: KeyURI, algorithm: WrapAlgorithm, for tenant: TenantID, context: CallContext
   ) async throws(KeyCustodyError) -> SecretBytes {
-    let body: JSON = ["alg": .string(algorithm.rawValue), "value": .string(wrapped.base64URL)]
-    let value = try await use(key, "unwrapkey", HTTPAsk.Body(SecretBytes(copying: body.bytes)), tenant, context)
+    let body = HTTPAsk.Body(SecretBytes(copying: AzureKeyVaultProvider.text(algorithm.rawValue, wrapped)))
+    let value = try await use(key, "unwrapkey", body, tenant, context)
     guard let secret = SecretBytes.decoded(base64URL: value), secret.count > 0 else {
       throw .unfit(key.name.spelling, "what it unwrapped is no base64url")
     }

@@ -146,12 +146,12 @@ extension AzureKeyVaultProvider {
 
   // MARK: Bodies and refusals
 
-  private static func body(_ algorithm: String, _ secret: borrowing SecretBytes) -> HTTPAsk.Body {
+  static func body(_ algorithm: String, _ secret: borrowing SecretBytes) -> HTTPAsk.Body {
     let head = Array("{\"alg\":\"\(algorithm)\",\"value\":\"".utf8)
     return HTTPAsk.Body(secret.base64URL.preceded(by: head).followed(by: SecretBytes(copying: Array("\"}".utf8))))
   }
 
-  private static func text(_ algorithm: String, _ value: [UInt8]) -> [UInt8] {
+  static func text(_ algorithm: String, _ value: [UInt8]) -> [UInt8] {
     let body: JSON = ["alg": .string(algorithm), "value": .string(value.base64URL)]
     return body.bytes
   }

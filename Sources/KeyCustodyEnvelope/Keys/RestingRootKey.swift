@@ -4,7 +4,7 @@ import Synchronization
 
 /// An unwrapped root key that nobody uses just now: what was derived from it, and no cipher.
 ///
-/// It takes about a twentieth of the memory of a ``RootKey``, and becomes one again within microseconds.
+/// It takes a small part of the memory of a ``RootKey`` with its ciphers, and becomes one again when it is used.
 package final class RestingRootKey: Sendable {
   private let commitment: InlineArray<32, UInt8>
   private let nonces: NonceSource
