@@ -96,12 +96,7 @@ package final class SoftwareKeyProvider: KeyProvider {
     _ secret: borrowing SecretBytes, with request: WrapRequest
   ) async throws(KeyCustodyError) -> WrappedSecret {
     try begin(.wrap(request.algorithm), request.context)
-    // What RSA has room for, its key knows.
-    guard request.algorithm != .aes256KW || [16, 24, 32].contains(secret.count) else {
-      throw KeyCustodyError(
-        .invalidInput, .wrongSize,
-        "\(request.algorithm) wraps secrets of 16, 24 or 32 bytes, not of \(secret.count).")
-    }
+    try Self.requireLength(secret, request.algorithm)
     let copy = secret.copy()
     let bytes = try await run(.quick, request.context) { () throws(KeyCustodyError) in
       try self.load(request.version, for: \.wraps).key.wrap(copy, request.algorithm)
@@ -114,6 +109,16 @@ package final class SoftwareKeyProvider: KeyProvider {
     try begin(.unwrap(request.algorithm), request.context)
     return try await run(.quick, request.context) { () throws(KeyCustodyError) in
       try self.load(request.version, for: \.wraps).key.unwrap(wrapped, request.algorithm)
+    }
+  }
+
+  /// AES wraps few lengths; what RSA has room for, its key knows.
+  static func requireLength(
+    _ secret: borrowing SecretBytes, _ algorithm: WrapAlgorithm
+  ) throws(KeyCustodyError) {
+    guard algorithm != .aes256KW || [16, 24, 32].contains(secret.count) else {
+      throw KeyCustodyError(
+        .invalidInput, .wrongSize, "\(algorithm) wraps secrets of 16, 24 or 32 bytes, not of \(secret.count).")
     }
   }
 

@@ -189,11 +189,8 @@ public final class KeyCustody: Sendable {
     let profile = if let profile { profile } else { try Profile.custom() }
     var record = ResourceRecord(
       id: id, tenant: tenant, region: region, profile: profile, rootKeys: [], created: environment.time.now())
-    for group in Set(profile.dataClasses.map(\.group)).sorted(by: { $0.rawValue < $1.rawValue }) {
-      for layer in Layer.allCases {
-        record.rootKeys.append(try await newServiceRootKey(id, layer: layer, group: group, epoch: 1))
-      }
-    }
+    let groups = Set(profile.dataClasses.map(\.group)).sorted { $0.rawValue < $1.rawValue }
+    for layer in Layer.allCases { record.rootKeys += try await newServiceRootKeys(id, layer, groups) }
     guard try await resources.create(try Self.path(id), record) else {
       throw KeyCustodyError(.invalidInput, .alreadyExists, "The resource '\(id)' exists already.")
     }
@@ -303,6 +300,27 @@ public final class KeyCustody: Sendable {
     } catch {
       // It may have been written all the same: look before the next use.
       cache.forget(id)
+      throw error
+    }
+  }
+
+  /// Writes a record whose state before is known, and what this process remembers of it.
+  ///
+  /// - Returns: `false` when it was changed meanwhile, and nothing is written.
+  func replace(
+    _ found: RecordView<ResourceRecord>.Revised, with record: ResourceRecord
+  ) async throws(KeyCustodyError) -> Bool {
+    let deletions = cache.deletions
+    do throws(KeyCustodyError) {
+      let path = try Self.path(record.id)
+      guard let written = try await resources.replace(path, expecting: found.revision, with: record) else {
+        return false
+      }
+      remember(written, readAt: deletions)
+      return true
+    } catch {
+      // It may have been written all the same: look before the next use.
+      cache.forget(record.id)
       throw error
     }
   }

@@ -110,6 +110,20 @@ extension KeyCustody {
       ?? .aes(bits: 256)
   }
 
+  /// A new resource's root keys of a layer, under the service's KEK.
+  func newServiceRootKeys(
+    _ resource: ResourceID, _ layer: Layer, _ groups: [RootKeyGroup]
+  ) async throws(KeyCustodyError) -> [RootKeyRecord] {
+    let kek = try await KEKs(self).wrapping(
+      try serviceKey(layer), holder: servicePrincipal, isCustomerManaged: false,
+      context: context(of: resource, holder: servicePrincipal))
+    var new: [NewRootKey] = []
+    for group in groups {
+      new.append(NewRootKey(try RootKey.generateMaterial(random: environment.random), layer, group, 1))
+    }
+    return try await wrap(new, of: resource, under: kek)
+  }
+
   /// A new root key under the service's KEK of that layer.
   func newServiceRootKey(
     _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int
@@ -124,75 +138,21 @@ extension KeyCustody {
     _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int, kek: KeyURI, holder: PrincipalID,
     isCustomerManaged: Bool
   ) async throws(KeyCustodyError) -> RootKeyRecord {
-    let material = try RootKey.generateMaterial(random: environment.random)
-    return try await wrap(
-      material, resource, layer: layer, group: group, epoch: epoch, kek: kek, holder: holder,
-      isCustomerManaged: isCustomerManaged)
-  }
-
-  /// Wraps root-key material under a KEK, then unwraps it again and compares: what is recorded is known to open.
-  func wrap(
-    _ material: borrowing SecretBytes, _ resource: ResourceID, layer: Layer, group: RootKeyGroup, epoch: Int,
-    kek: KeyURI, holder: PrincipalID, isCustomerManaged: Bool
-  ) async throws(KeyCustodyError) -> RootKeyRecord {
-    let context = context(of: resource, holder: holder)
-    let key = try await customerKey(kek, as: holder, context: context)
-    let full = key.uri
-    guard let algorithm = key.algorithms.first else {
-      throw KeyCustodyError(
-        .unsupported, .notOffered, "What holds '\(kek)' can't unwrap with a key of type \(key.type).",
-        remedy: "Use a key of a type that 'keycustody doctor' lists under 'unwrap'.")
-    }
-    let proof = try RootKey(material: material)
-    let facts = KeyEnvelopeFacts(
-      kid: full.description, algorithm: algorithm, resource: resource, layer: layer, group: group, epoch: epoch)
-    let envelope = try await KeyEnvelope.seal(material, facts: facts, random: environment.random) {
-      (secret: borrowing SecretBytes) async throws(KeyCustodyError) -> [UInt8] in
-      try await wrap(secret, with: full, algorithm: algorithm, as: holder, context: context)
-    }
-    let record = RootKeyRecord(
-      id: proof.id, commitment: proof.commitment.hexadecimal, layer: layer, group: group, epoch: epoch, kek: full,
-      algorithm: algorithm, holder: holder, isCustomerManaged: isCustomerManaged, envelope: envelope, isPrimary: true,
-      created: environment.time.now())
-    proof.destroy()
-    try await unwrap(record, of: resource).destroy()
-    return record
+    let kek = try await KEKs(self).wrapping(
+      kek, holder: holder, isCustomerManaged: isCustomerManaged, context: context(of: resource, holder: holder))
+    let new = NewRootKey(try RootKey.generateMaterial(random: environment.random), layer, group, epoch)
+    return try await wrap([new], of: resource, under: kek)[0]
   }
 
   /// Unwraps a root key, as the principal that holds it, and checks that it is the one that was recorded.
   func unwrap(_ record: RootKeyRecord, of resource: ResourceID) async throws(KeyCustodyError) -> RootKey {
-    let material = try await openEnvelope(record, of: resource)
-    return try proven(material, record, of: resource)
-  }
-
-  /// The material itself, for wrapping it anew; checked as by ``unwrap(_:of:)``.
-  func unwrapMaterial(_ record: RootKeyRecord, of resource: ResourceID) async throws(KeyCustodyError) -> SecretBytes {
-    let material = try await openEnvelope(record, of: resource)
-    try proven(material, record, of: resource).destroy()
-    return material
-  }
-
-  private func openEnvelope(
-    _ record: RootKeyRecord, of resource: ResourceID
-  ) async throws(KeyCustodyError) -> SecretBytes {
     let context = context(of: resource, holder: record.holder)
-    return try await record.envelope.open(expecting: record.facts(resource)) {
+    let material = try await record.envelope.open(expecting: record.facts(resource)) {
       (wrapped) async throws(KeyCustodyError) -> SecretBytes in
       try await unwrap(wrapped, under: record, context: context)
     }
-  }
-
-  /// The root key, if it is the one that was recorded.
-  private func proven(
-    _ material: borrowing SecretBytes, _ record: RootKeyRecord, of resource: ResourceID
-  ) throws(KeyCustodyError) -> RootKey {
     let key = try RootKey(material: material, nonces: nonces)
-    guard key.commitment.hexadecimal == record.commitment else {
-      throw KeyCustodyError(
-        .integrityFailure, .commitmentMismatch,
-        "The root key of '\(resource)' that '\(record.kek)' unwrapped is not the one that was recorded.",
-        remedy: "Restore the resource's record; somebody replaced the wrapped key.")
-    }
+    try record.require(key.commitment, resource)
     return key
   }
 
@@ -221,7 +181,7 @@ extension KeyCustody {
   /// How long a provider may take before its answer is not waited for any more.
   private static var patience: Duration { .seconds(10) }
 
-  private func context(of resource: ResourceID, holder: PrincipalID) -> CallContext {
+  func context(of resource: ResourceID, holder: PrincipalID) -> CallContext {
     CallContext(
       purpose: .resource, principal: holder, onBehalfOf: servicePrincipal, resource: resource,
       deadline: environment.time.running() + Self.patience)

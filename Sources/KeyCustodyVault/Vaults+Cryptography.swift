@@ -115,7 +115,7 @@ extension Vaults {
     _ secret: borrowing SecretBytes, _ use: KeyUse, with uri: KeyURI, algorithm: WrapAlgorithm,
     as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> Wrapped {
-    let shared = SharedSecret(secret)
+    let shared = SharedSecret(secret.copy())
     return try await perform(use.permission, on: uri, as: caller, context: context) {
       (admission) throws(KeyCustodyError) in
       let (record, full) = try await self.usable(uri, for: use)
@@ -199,7 +199,7 @@ package struct RevealedKey: ~Copyable, Sendable {
 }
 
 extension KeyUse {
-  fileprivate var permission: KeyPermission {
+  var permission: KeyPermission {
     switch self {
     case .encrypt: .encrypt
     case .decrypt: .decrypt

@@ -62,7 +62,7 @@ extension Vaults {
     attributes: KeyAttributes = KeyAttributes(), protection: KeyProtection = .software, isBackupable: Bool = false,
     as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyBundle {
-    let copy = SharedSecret(material)
+    let copy = SharedSecret(material.copy())
     return try await change(.import, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       if let made = try await self.made(uri, admission) { return made }
       var planned = try self.plan(.importing, attributes, admission)

@@ -56,19 +56,7 @@ extension Vaults {
   ) async throws(KeyCustodyError) -> Answer {
     var event = event(permission, target, authority, context)
     do throws(KeyCustodyError) {
-      let vault = try target.vault
-      guard target.authority == "\(vault.folded).\(domain)" else { throw VaultErrors.vaultUnknown(vault) }
-      let record = try await required(vault)
-      let decision = try await decide(permission, on: record, by: authority, context)
-      event.rule = decision.rule
-      guard decision.isAllowed else {
-        event.outcome = .refused
-        throw VaultErrors.denied(event.principal, permission, target.description, rule: event.rule, context)
-      }
-      let admission = Admission(
-        vault: record.definition, provider: try provider(of: record),
-        providers: { (protection) throws(KeyCustodyError) in try self.provider(of: record, protection) },
-        rule: decision.rule)
+      let admission = try await admit(permission, on: target, by: authority, context, &event)
       if permission.changesSomething {
         // What can't be recorded must not happen, and a change can't be taken back afterwards.
         var intent = event
@@ -86,6 +74,28 @@ extension Vaults {
       try await audit.record(event)
       throw error
     }
+  }
+
+  /// Decides on an operation, and puts the rule that decided into its event.
+  ///
+  /// - Throws: `denied`, and the event says refused; `notFound`.
+  func admit(
+    _ permission: Permission, on target: some VaultAddress, by authority: Authority, _ context: CallContext,
+    _ event: inout AuditEvent
+  ) async throws(KeyCustodyError) -> Admission {
+    let vault = try target.vault
+    guard target.authority == "\(vault.folded).\(domain)" else { throw VaultErrors.vaultUnknown(vault) }
+    let record = try await required(vault)
+    let decision = try await decide(permission, on: record, by: authority, context)
+    event.rule = decision.rule
+    guard decision.isAllowed else {
+      event.outcome = .refused
+      throw VaultErrors.denied(event.principal, permission, target.description, rule: event.rule, context)
+    }
+    return Admission(
+      vault: record.definition, provider: try provider(of: record),
+      providers: { (protection) throws(KeyCustodyError) in try self.provider(of: record, protection) },
+      rule: decision.rule)
   }
 
   func perform<Answer>(

@@ -22,7 +22,7 @@ extension Vaults {
     _ value: borrowing SecretBytes, at uri: SecretURI, attributes: SecretAttributes = SecretAttributes(),
     as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> SecretBundle {
-    let shared = SharedSecret(value)
+    let shared = SharedSecret(value.copy())
     return try await change(.secret(.set), on: uri, by: .caller(caller), context: context) {
       (admission) throws(KeyCustodyError) in
       guard shared.bytes.count <= Self.largestSecret else {

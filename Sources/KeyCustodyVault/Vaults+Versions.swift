@@ -155,9 +155,3 @@ extension Vaults {
     if let vault = try? uri.vault { tell(.key(vault, uri.name)) }
   }
 }
-
-/// A secret that a closure needs: the one owner is this object, which the closure shares.
-final class SharedSecret: Sendable {
-  let bytes: SecretBytes
-  init(_ secret: borrowing SecretBytes) { bytes = secret.copy() }
-}

@@ -89,3 +89,13 @@ public struct FileKeyProvider: KeyProvider {
   /// Backups that this store alone restores.
   public var backup: (any KeyBackup)? { provider.backup }
 }
+
+extension FileKeyProvider: KeyBatches {
+  package func wrapAll(
+    _ secrets: [SharedSecret], with request: WrapRequest
+  ) async throws(KeyCustodyError) -> [[UInt8]] { try await provider.wrapAll(secrets, with: request) }
+
+  package func unwrapAll(
+    _ wrapped: [[UInt8]], with request: WrapRequest
+  ) async throws(KeyCustodyError) -> [SharedSecret] { try await provider.unwrapAll(wrapped, with: request) }
+}

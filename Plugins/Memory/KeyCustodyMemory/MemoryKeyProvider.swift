@@ -63,3 +63,13 @@ public struct MemoryKeyProvider: KeyProvider {
   /// Backups that this memory alone restores.
   public var backup: (any KeyBackup)? { provider.backup }
 }
+
+extension MemoryKeyProvider: KeyBatches {
+  package func wrapAll(
+    _ secrets: [SharedSecret], with request: WrapRequest
+  ) async throws(KeyCustodyError) -> [[UInt8]] { try await provider.wrapAll(secrets, with: request) }
+
+  package func unwrapAll(
+    _ wrapped: [[UInt8]], with request: WrapRequest
+  ) async throws(KeyCustodyError) -> [SharedSecret] { try await provider.unwrapAll(wrapped, with: request) }
+}

@@ -66,6 +66,16 @@ public struct AuditEvent: Sendable, Hashable, Codable {
 public protocol AuditSink: Sendable {
   /// Records an event; returns only when it is kept as safely as this sink keeps anything.
   func record(_ event: AuditEvent) async throws(KeyCustodyError)
+
+  /// Records events of one step, in their order; one after the other, unless a sink can do better.
+  func record(_ events: [AuditEvent]) async throws(KeyCustodyError)
+}
+
+extension AuditSink {
+  /// Records events, one after the other.
+  public func record(_ events: [AuditEvent]) async throws(KeyCustodyError) {
+    for event in events { try await record(event) }
+  }
 }
 
 /// Writes each event as one line of the log, with its fields as metadata.

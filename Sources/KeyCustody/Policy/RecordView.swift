@@ -140,6 +140,17 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
     return result
   }
 
+  /// The same, each with its revision, for those who change what they find.
+  public func pageRevised(
+    prefix: String, after key: RecordKey?, limit: Int
+  ) async throws(KeyCustodyError) -> [(key: RecordKey, found: Revised)] {
+    var result: [(key: RecordKey, found: Revised)] = []
+    for record in try await store.list(prefix: prefix, after: key, limit: limit) {
+      result.append((record.key, Revised(value: try value(record), revision: record.revision)))
+    }
+    return result
+  }
+
   private func value(_ record: PolicyRecord) throws(KeyCustodyError) -> Value {
     do { return try JSONDecoder().decode(Value.self, from: Data(record.value)) } catch {
       throw KeyCustodyError(

@@ -36,15 +36,17 @@ extension [UInt8] {
   /// Base64url without padding (RFC 4648, section 5; RFC 7515, appendix C).
   public var base64URL: String {
     let alphabet = Alphabet.base64URL
-    var result: [UInt8] = []
-    result.reserveCapacity((count * 4 + 2) / 3)
-    var index = 0
+    var result = [UInt8](repeating: 0, count: (count * 4 + 2) / 3)
+    var (index, written) = (0, 0)
     while index < count {
       let left = count - index
       let word =
         UInt32(self[index]) << 16 | (left > 1 ? UInt32(self[index + 1]) << 8 : 0)
         | (left > 2 ? UInt32(self[index + 2]) : 0)
-      for digit in 0..<Swift.min(left + 1, 4) { result.append(alphabet[Int(word >> (18 - 6 * UInt32(digit))) & 63]) }
+      for digit in 0..<Swift.min(left + 1, 4) {
+        result[written] = alphabet[Int(word >> (18 - 6 * UInt32(digit))) & 63]
+        written += 1
+      }
       index += 3
     }
     return String(decoding: result, as: UTF8.self)
@@ -52,36 +54,27 @@ extension [UInt8] {
 
   /// Reads base64url, with or without padding; `nil` for any other character, a bad length, or stray bits at the end.
   public init?(base64URL text: some StringProtocol) {
-    var digits = Array(text.utf8)
-    if digits.count.isMultiple(of: 4) {
-      while digits.last == UInt8(ascii: "=") && digits.count % 4 != 2 { digits.removeLast() }
+    let digits = Array(text.utf8)
+    var count = digits.count
+    if count.isMultiple(of: 4) {
+      while count > 0, digits[count - 1] == UInt8(ascii: "="), count % 4 != 2 { count -= 1 }
     }
-    guard digits.count % 4 != 1 else { return nil }
-    self.init()
-    reserveCapacity(digits.count * 3 / 4)
-    var word: UInt32 = 0
-    var bits = 0
-    for digit in digits {
-      guard let value = Self.value(ofBase64URL: digit) else { return nil }
+    guard count % 4 != 1 else { return nil }
+    let values = Alphabet.values
+    self.init(repeating: 0, count: count * 3 / 4)
+    var (word, bits, written) = (UInt32(0), UInt32(0), 0)
+    for index in 0..<count {
+      let value = values[Int(digits[index])]
+      guard value < 64 else { return nil }
       word = word << 6 | UInt32(value)
       bits += 6
       if bits >= 8 {
         bits -= 8
-        append(UInt8(truncatingIfNeeded: word >> UInt32(bits)))
+        self[written] = UInt8(truncatingIfNeeded: word >> bits)
+        written += 1
       }
     }
-    guard word & ((1 << UInt32(bits)) - 1) == 0 else { return nil }
-  }
-
-  private static func value(ofBase64URL digit: UInt8) -> UInt8? {
-    switch digit {
-    case UInt8(ascii: "A")...UInt8(ascii: "Z"): digit - UInt8(ascii: "A")
-    case UInt8(ascii: "a")...UInt8(ascii: "z"): digit - UInt8(ascii: "a") + 26
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0") + 52
-    case UInt8(ascii: "-"): 62
-    case UInt8(ascii: "_"): 63
-    default: nil
-    }
+    guard word & ((1 << bits) - 1) == 0 else { return nil }
   }
 
   /// The UTF-8 bytes of a text.
@@ -91,4 +84,10 @@ extension [UInt8] {
 private enum Alphabet {
   static let hexadecimal = Array("0123456789abcdef".utf8)
   static let base64URL = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+  /// The value of each character of base64url; 64 for all others.
+  static let values: [UInt8] = {
+    var values = [UInt8](repeating: 64, count: 256)
+    for (value, character) in base64URL.enumerated() { values[Int(character)] = UInt8(value) }
+    return values
+  }()
 }

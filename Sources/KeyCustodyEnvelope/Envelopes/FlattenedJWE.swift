@@ -10,12 +10,12 @@ enum FlattenedJWE {
     var tag: [UInt8]
   }
 
-  /// Encrypts, with the base64url text of the protected header as additional data (RFC 7516, section 5.1, step 14).
+  /// Encrypts, with the base64url text of the protected header as additional data (RFC 7516, section 5.1, step 14); the
+  /// encrypted key is left empty.
   static func seal(
-    _ content: borrowing SecretBytes, protected: String, random: any RandomSource,
-    wrap: (borrowing SecretBytes) async throws(KeyCustodyError) -> [UInt8]
-  ) async throws(KeyCustodyError) -> Parts {
-    let contentKey = try random.secret(AES256GCM.keyLength)
+    _ content: borrowing SecretBytes, under contentKey: borrowing SecretBytes, protected: String,
+    random: any RandomSource
+  ) throws(KeyCustodyError) -> Parts {
     let iv = try random.bytes(AES256GCM.nonceLength)
     let aad = Array(protected.utf8)
     var cipher = try contentKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key) }
@@ -27,9 +27,8 @@ enum FlattenedJWE {
           content, nonce: unsafe iv.span.bytes, additionalData: unsafe aad.span.bytes, into: &output)
       }
     }
-    let encryptedKey = try await wrap(contentKey)
     return Parts(
-      encryptedKey: encryptedKey, iv: iv, ciphertext: Array(sealed.dropLast(AES256GCM.tagLength)),
+      encryptedKey: [], iv: iv, ciphertext: Array(sealed.dropLast(AES256GCM.tagLength)),
       tag: sealed.suffix(AES256GCM.tagLength))
   }
 
@@ -40,10 +39,18 @@ enum FlattenedJWE {
     _ parts: Parts, protected: String,
     unwrap: ([UInt8]) async throws(KeyCustodyError) -> SecretBytes
   ) async throws(KeyCustodyError) -> SecretBytes {
-    guard parts.iv.count == AES256GCM.nonceLength, parts.tag.count == AES256GCM.tagLength else {
-      throw notAuthentic("The key envelope")
-    }
+    try requireLengths(parts)
     let contentKey = try await unwrap(parts.encryptedKey)
+    return try open(parts, protected: protected, with: contentKey)
+  }
+
+  /// Decrypts, with the content key that was unwrapped.
+  ///
+  /// - Throws: `integrityFailure` (`not-authentic`).
+  static func open(
+    _ parts: Parts, protected: String, with contentKey: borrowing SecretBytes
+  ) throws(KeyCustodyError) -> SecretBytes {
+    try requireLengths(parts)
     guard contentKey.count == AES256GCM.keyLength else { throw notAuthentic("The key envelope") }
     let aad = Array(protected.utf8)
     let sealed = parts.ciphertext + parts.tag
@@ -53,6 +60,12 @@ enum FlattenedJWE {
         unsafe sealed.span.bytes, nonce: unsafe parts.iv.span.bytes, additionalData: unsafe aad.span.bytes,
         into: &content)
       guard isAuthentic else { throw notAuthentic("The key envelope") }
+    }
+  }
+
+  static func requireLengths(_ parts: Parts) throws(KeyCustodyError) {
+    guard parts.iv.count == AES256GCM.nonceLength, parts.tag.count == AES256GCM.tagLength else {
+      throw notAuthentic("The key envelope")
     }
   }
 }

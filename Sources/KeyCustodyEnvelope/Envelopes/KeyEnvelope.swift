@@ -42,15 +42,8 @@ public struct KeyEnvelope: Codable, Sendable, Hashable {
     _ material: borrowing SecretBytes, facts: KeyEnvelopeFacts, random: any RandomSource,
     wrap: (borrowing SecretBytes) async throws(KeyCustodyError) -> [UInt8]
   ) async throws(KeyCustodyError) -> KeyEnvelope {
-    guard material.count == RootKey.materialLength else {
-      throw KeyCustodyError(
-        .invalidInput, .wrongSize, "A root key has \(RootKey.materialLength) bytes, not \(material.count).")
-    }
-    let protected = try facts.protectedHeader.base64URL
-    let parts = try await FlattenedJWE.seal(material, protected: protected, random: random, wrap: wrap)
-    return KeyEnvelope(
-      protected: protected, encryptedKey: parts.encryptedKey.base64URL, iv: parts.iv.base64URL,
-      ciphertext: parts.ciphertext.base64URL, tag: parts.tag.base64URL)
+    let unfinished = try UnfinishedEnvelope(material, facts: facts, random: random)
+    return unfinished.finished(encryptedKey: try await wrap(unfinished.contentKey.bytes))
   }
 
   /// Unwraps the root key, if the envelope is for exactly these facts.
@@ -63,15 +56,21 @@ public struct KeyEnvelope: Codable, Sendable, Hashable {
   public func open(
     expecting facts: KeyEnvelopeFacts, unwrap: ([UInt8]) async throws(KeyCustodyError) -> SecretBytes
   ) async throws(KeyCustodyError) -> SecretBytes {
-    let expected = try facts.protectedHeader
-    guard protected == expected.base64URL, [UInt8](base64URL: protected) == expected else {
-      throw mismatch(with: facts)
-    }
+    let checked = try checked(against: facts)
+    return try checked.open(with: try await unwrap(checked.encryptedKey))
+  }
+
+  /// The first step of ``open(expecting:unwrap:)``, for those who have several content keys unwrapped at a time.
+  ///
+  /// - Throws: what that throws of the envelope itself.
+  package func checked(against facts: KeyEnvelopeFacts) throws(KeyCustodyError) -> CheckedEnvelope {
+    guard protected == (try facts.protectedHeader.base64URL) else { throw mismatch(with: facts) }
     let parts = FlattenedJWE.Parts(
       encryptedKey: try decoded(encryptedKey), iv: try decoded(iv), ciphertext: try decoded(ciphertext),
       tag: try decoded(tag))
     guard parts.ciphertext.count == RootKey.materialLength else { throw damaged() }
-    return try await FlattenedJWE.open(parts, protected: protected, unwrap: unwrap)
+    try FlattenedJWE.requireLengths(parts)
+    return CheckedEnvelope(parts: parts, protected: protected)
   }
 
   /// Reads what an envelope says of itself, for diagnostics only: nothing of it is authenticated.

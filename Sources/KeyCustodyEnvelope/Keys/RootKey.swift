@@ -31,16 +31,10 @@ public final class RootKey: Sendable {
   public convenience init(
     material: borrowing SecretBytes, nonces: NonceSource = .counted
   ) throws(KeyCustodyError) {
-    guard material.count == Self.materialLength else {
-      throw KeyCustodyError(
-        .integrityFailure, .wrongSize, "A root key has \(Self.materialLength) bytes, not \(material.count).")
-    }
+    let commitment = try Self.commitment(of: material)
     let object = try Self.derive("object", material)
     let record = try Self.derive("record", material)
-    let bound = try Self.derive("commitment", material)
-    self.init(
-      object: object, record: record, commitment: bound.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } },
-      nonces: nonces)
+    self.init(object: object, record: record, commitment: commitment, nonces: nonces)
   }
 
   init(
@@ -50,10 +44,6 @@ public final class RootKey: Sendable {
     id = RootKeyID(commitment: commitment)
     self.object = Mutex(consume object)
     records = RecordCiphers(material: record, nonces: nonces)
-  }
-
-  convenience init(_ secrets: consuming RootKeySecrets, commitment: [UInt8], nonces: NonceSource) {
-    self.init(object: secrets.object.copy(), record: secrets.record.copy(), commitment: commitment, nonces: nonces)
   }
 
   /// What is left to keep when nobody uses the key, and this object is let go of; `nil` when it was destroyed, or streams
@@ -77,6 +67,21 @@ public final class RootKey: Sendable {
   ) throws(KeyCustodyError) -> SecretBytes {
     try material.withBytes { (bytes) throws(KeyCustodyError) in
       try Hashing.expand(.sha512, key: bytes, info: Array("key-custody/v1/\(label)".utf8), count: 32)
+    }
+  }
+
+  /// The ``commitment`` of a root key, without taking it into use.
+  ///
+  /// - Throws: `integrityFailure` (`wrong-size`) unless there are 32 bytes.
+  package static func commitment(of material: borrowing SecretBytes) throws(KeyCustodyError) -> [UInt8] {
+    try requireLength(material)
+    return try derive("commitment", material).withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
+  }
+
+  private static func requireLength(_ material: borrowing SecretBytes) throws(KeyCustodyError) {
+    guard material.count == materialLength else {
+      throw KeyCustodyError(
+        .integrityFailure, .wrongSize, "A root key has \(materialLength) bytes, not \(material.count).")
     }
   }
 

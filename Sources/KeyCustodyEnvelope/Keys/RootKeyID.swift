@@ -34,7 +34,7 @@ public struct RootKeyID: Sendable, Hashable, CustomStringConvertible {
   var stored: UInt64 { number.bigEndian }
 
   /// The name within a commitment of 32 bytes.
-  init(commitment: [UInt8]) {
+  package init(commitment: [UInt8]) {
     number = commitment.prefix(Self.length).reduce(0) { $0 << 8 | UInt64($1) }
   }
 

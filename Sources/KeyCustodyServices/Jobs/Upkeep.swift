@@ -49,15 +49,16 @@ extension KeyCustody {
   ) async throws(KeyCustodyError) -> UpkeepReport {
     if let keyAge { try await rotateServiceKeys(olderThan: keyAge) }
     let newest = try await newestServiceKeys()
+    let keks = KEKs(self)
     var report = UpkeepReport()
     var last: RecordKey?
     while true {
-      let page = try await resources.page(prefix: "resources/", after: last, limit: 100)
+      let page = try await resources.pageRevised(prefix: "resources/", after: last, limit: 100)
       // Side by side: what several have changed by then, a store writes at once.
       await withTaskGroup(of: UpkeepReport.self) { group in
-        for (index, (_, record)) in page.enumerated() where !Task.isCancelled {
+        for (index, (_, found)) in page.enumerated() where !Task.isCancelled {
           if index >= Self.upkeepWidth, let done = await group.next() { await report.add(done, progress) }
-          group.addTask { await self.lookSafely(after: record, newest) }
+          group.addTask { await self.lookSafely(after: found, newest, keks) }
         }
         for await done in group { await report.add(done, progress) }
       }
@@ -71,14 +72,17 @@ extension KeyCustody {
   private static var upkeepWidth: Int { 16 }
 
   /// What was done for one resource; an error is its own.
-  private func lookSafely(after record: ResourceRecord, _ newest: [Layer: KeyURI]) async -> UpkeepReport {
+  private func lookSafely(
+    after found: RecordView<ResourceRecord>.Revised, _ newest: [Layer: KeyURI], _ keks: KEKs
+  ) async -> UpkeepReport {
     var report = UpkeepReport()
+    let record = found.value
     let isInUse = cache.revision(record.id) != nil
     // What nobody uses here is not kept for having been looked after: that would be all there is.
     defer {
       if !isInUse, !record.rootKeys.contains(where: { leases.deadline(of: $0.id) != nil }) { cache.forget(record.id) }
     }
-    do throws(KeyCustodyError) { try await look(after: record, newest, &report) } catch {
+    do throws(KeyCustodyError) { try await look(after: found, newest, keks, &report) } catch {
       report.failed += 1
       environment.logger.warning(
         "upkeep", metadata: ["resource": "\(record.id)", "error": "\(error.code)/\(error.reason.rawValue)"])
@@ -100,12 +104,16 @@ extension KeyCustody {
   }
 
   private func look(
-    after record: ResourceRecord, _ newest: [Layer: KeyURI], _ report: inout UpkeepReport
+    after found: RecordView<ResourceRecord>.Revised, _ newest: [Layer: KeyURI], _ keks: KEKs,
+    _ report: inout UpkeepReport
   ) async throws(KeyCustodyError) {
+    let record = found.value
     let resource = ProtectedResource(id: record.id, custody: self)
     report.destroyed += try await endEpochs(of: record)
-    if record.rootKeys.contains(where: { !$0.isCustomerManaged && $0.kek != newest[$0.layer] }) {
-      report.rewrapped += try await resource.rewrapServiceKeys(under: newest)
+    if !record.underOlderKEKs(newest).isEmpty {
+      var count = try await resource.rewrapServiceKeys(of: found, under: newest, keks: keks)
+      if count == nil { count = try await resource.rewrapServiceKeys(under: newest) }
+      report.rewrapped += count ?? 0
     }
     if record.mode.isConverting || !record.outgoing.isEmpty {
       guard try await pendingJob(for: record.id) == nil else { return }

@@ -8,16 +8,8 @@ import Synchronization
 /// vault again before the key is used once more.
 final class LeaseTable: Sendable {
   /// The most keys that are ready for use; the others rest, and wake when they are used.
-  static let mostAwake = 2048
+  static let mostAwake = 1024
 
-  /// Small, since every look-up takes a copy.
-  private struct Lease {
-    var key: LeasedKey
-    var origin: LeaseOrigin
-    var deadline: Duration
-    var isStale = false
-    var isRenewing = false
-  }
   /// Told by the first plain use of a key after half of its lease.
   ///
   /// Keys refer to it, and not to the table: a weak reference to that would cost every use of a key.
@@ -63,7 +55,7 @@ final class LeaseTable: Sendable {
       awake.append(id)
       var tries = 0
       while awake.count > LeaseTable.mostAwake, tries < 2, let first = awake.removeFirst() {
-        switch leases[first]?.key.rest() {
+        switch leases[first]?.rest() {
         case false?: awake.append(first)
         case true?, nil: queued.remove(first)
         }
@@ -76,7 +68,7 @@ final class LeaseTable: Sendable {
       queued = []
     }
 
-    mutating func remove(_ id: RootKeyID) { leases.removeValue(forKey: id)?.key.destroy() }
+    mutating func remove(_ id: RootKeyID) { leases.removeValue(forKey: id)?.destroy() }
   }
   private let state = Mutex(State())
   private let time: any TimeSource
@@ -113,23 +105,23 @@ final class LeaseTable: Sendable {
     let now = time.running()
     return state.withLock { state in
       guard let lease = state.leases[id], !lease.isStale else { return .none }
-      if let resource, lease.origin.resource != resource { return .none }
-      if let layer, lease.origin.layer != layer { return .none }
+      if let resource, lease.resource != resource { return .none }
+      if let layer, lease.layer != layer { return .none }
       guard now < lease.deadline, let key = awake(id, lease, &state) else {
         state.remove(id)
         return .none
       }
       let renew = !lease.isRenewing && now > lease.deadline - duration / 2
-      if renew { state.leases[id]?.isRenewing = true }
+      if renew { lease.isRenewing = true }
       return .living(key, renew: renew)
     }
   }
 
   /// The key of a lease, for use; `nil` when it was destroyed.
   private func awake(_ id: RootKeyID, _ lease: Lease, _ state: inout State) -> RootKey? {
-    if let key = lease.key.awake { return key.isDestroyed ? nil : key }
-    guard let key = state.leases[id]?.key.wake() else { return nil }
-    allow(key, id, lease.origin.resource, until: lease.deadline)
+    guard let (key, wasAsleep) = lease.wake() else { return nil }
+    guard wasAsleep else { return key }
+    allow(key, id, lease.resource, until: lease.deadline)
     state.noteAwake(id)
     return key
   }
@@ -230,19 +222,18 @@ final class LeaseTable: Sendable {
       guard duration > .zero else { return key }
       var used = key
       let present = state.leases[id]
-      if let present, let known = present.key.awake, !known.isDestroyed {
+      if let present, let known = present.awake, !known.isDestroyed {
         // Whoever holds a sealer of a key that new data went under, and does not any more, seals no more with it.
-        let wasRetired = present.origin.isPrimary && !record.isPrimary && !isSealing(id)
+        let wasRetired = present.isPrimary && !record.isPrimary && !isSealing(id)
         if !wasRetired { used = known }
         (wasRetired ? known : key).destroy()
       } else {
-        present?.key.destroy()
+        present?.destroy()
       }
       let access = state.access(LeaseAccess.Concern(kek: record.kek, holder: record.holder))
-      state.leases[id] = Lease(
-        key: LeasedKey(used), origin: LeaseOrigin(record, of: resource, by: access), deadline: start + duration)
+      state.leases[id] = Lease(record, of: resource, by: access, on: used, until: start + duration)
       state.deadlines.insert(start + duration, id)
-      if present?.key.awake == nil { state.noteAwake(id) }
+      if present?.awake == nil { state.noteAwake(id) }
       // Under the lock: whoever marks it stale meanwhile comes before or after this, never in between.
       allow(used, id, resource, until: start + duration)
       return used
@@ -313,14 +304,14 @@ final class LeaseTable: Sendable {
   }
 
   private func suspend(
-    _ state: inout State, where concerns: (LeaseOrigin) -> Bool
+    _ state: inout State, where concerns: (Lease) -> Bool
   ) -> [(key: RootKeyID, resource: ResourceID)] {
-    let found = state.leases.filter { concerns($0.value.origin) }
-    for (id, lease) in found {
-      state.leases[id]?.isStale = true
-      lease.key.awake?.suspendLease()
+    let found = state.leases.filter { concerns($0.value) }
+    for lease in found.values {
+      lease.isStale = true
+      lease.awake?.suspendLease()
     }
-    return found.map { ($0.key, $0.value.origin.resource) }
+    return found.map { ($0.key, $0.value.resource) }
   }
 
   /// Ends leases now.
@@ -341,13 +332,13 @@ final class LeaseTable: Sendable {
   var count: Int { state.withLock { $0.leases.count } }
 
   /// The number of those that are ready for use.
-  var awakeCount: Int { state.withLock { $0.leases.values.count { $0.key.awake != nil } } }
+  var awakeCount: Int { state.withLock { $0.leases.values.count { $0.awake != nil } } }
 
   /// Ends everything.
   func close() {
     let sweeper = state.withLock { state in
       state.isClosed = true
-      for lease in state.leases.values { lease.key.destroy() }
+      for lease in state.leases.values { lease.destroy() }
       state.leases = [:]
       state.forgetAwake()
       state.deadlines.removeAll()
@@ -381,7 +372,7 @@ final class LeaseTable: Sendable {
       while let id = state.deadlines.take(dueAt: now) {
         // One that was renewed has a later entry too.
         guard let lease = state.leases[id], lease.deadline <= now else { continue }
-        lease.key.destroy()
+        lease.destroy()
         state.leases[id] = nil
       }
       if state.leases.isEmpty {

@@ -140,10 +140,7 @@ extension ProtectedResource {
 
   func rewrapServiceKeys(under newest: [Layer: KeyURI]) async throws(KeyCustodyError) -> Int {
     let record = try await custody.record(id)
-    var old: [(key: RootKeyRecord, kek: KeyURI)] = []
-    for key in record.rootKeys where !key.isCustomerManaged {
-      if let kek = newest[key.layer], key.kek != kek { old.append((key, kek)) }
-    }
+    let old = record.underOlderKEKs(newest)
     try await rewrap(old, of: record, holder: custody.servicePrincipal) { _ in }
     return old.count
   }
@@ -154,21 +151,56 @@ extension ProtectedResource {
     _ body: (inout ResourceRecord) -> Void
   ) async throws(KeyCustodyError) {
     guard !old.isEmpty else { return }
-    var rewrapped: [RootKeyRecord] = []
-    for (key, kek) in old {
-      let material = try await custody.unwrapMaterial(key, of: id)
-      var new = try await custody.wrap(
-        material, id, layer: key.layer, group: key.group, epoch: key.epoch, kek: kek, holder: holder,
-        isCustomerManaged: key.isCustomerManaged)
-      (new.isPrimary, new.created) = (key.isPrimary, key.created)
-      rewrapped.append(new)
-    }
+    let rewrapped = try await rewrapped(old, holder: holder, keks: KEKs(custody))
     try await custody.change(id) { (current) throws(KeyCustodyError) in
       guard current.rootKeys == record.rootKeys else { throw Self.changedMeanwhile(id) }
-      current.rootKeys = current.rootKeys.map { old in rewrapped.first { $0.id == old.id } ?? old }
+      current.replace(rewrapped)
       body(&current)
     }
     custody.leases.end(rewrapped.map(\.id))
+  }
+
+  /// Does what ``rewrapServiceKeys()`` does, to a record that was read a moment ago.
+  ///
+  /// - Returns: `nil` when it was changed meanwhile.
+  func rewrapServiceKeys(
+    of found: RecordView<ResourceRecord>.Revised, under newest: [Layer: KeyURI], keks: KEKs
+  ) async throws(KeyCustodyError) -> Int? {
+    let old = found.value.underOlderKEKs(newest)
+    let rewrapped = try await rewrapped(old, holder: custody.servicePrincipal, keks: keks)
+    var record = found.value
+    record.replace(rewrapped)
+    guard try await custody.replace(found, with: record) else { return nil }
+    custody.leases.end(rewrapped.map(\.id))
+    return old.count
+  }
+
+  /// The root keys under their new KEKs, all that go from one to another at a time.
+  private func rewrapped(
+    _ old: [(key: RootKeyRecord, kek: KeyURI)], holder: PrincipalID, keks: KEKs
+  ) async throws(KeyCustodyError) -> [RootKeyRecord] {
+    var (left, rewrapped) = (old, [RootKeyRecord]())
+    while let first = left.first {
+      let isAlike = { (other: (key: RootKeyRecord, kek: KeyURI)) in
+        other.kek == first.kek && other.key.kek == first.key.kek && other.key.holder == first.key.holder
+          && other.key.isCustomerManaged == first.key.isCustomerManaged
+      }
+      let keys = left.filter(isAlike).map(\.key)
+      left.removeAll(where: isAlike)
+      let from = try await keks.unwrapping(first.key, context: custody.context(of: id, holder: first.key.holder))
+      let to = try await keks.wrapping(
+        first.kek, holder: holder, isCustomerManaged: first.key.isCustomerManaged,
+        context: custody.context(of: id, holder: holder))
+      var material: [NewRootKey] = []
+      for (key, secret) in zip(keys, try await custody.material(of: keys, id, under: from)) {
+        material.append(NewRootKey(secret.bytes.copy(), key.layer, key.group, key.epoch))
+      }
+      for (key, var new) in zip(keys, try await custody.wrap(material, of: id, under: to)) {
+        (new.isPrimary, new.created) = (key.isPrimary, key.created)
+        rewrapped.append(new)
+      }
+    }
+    return rewrapped
   }
 
   private static func inUse(_ key: RootKeyID, _ resource: ResourceID, _ reason: String) -> KeyCustodyError {
@@ -182,4 +214,18 @@ extension ProtectedResource {
 extension KeyCustodyError.Reason {
   /// A root key that data needs.
   public static let rootKeyInUse = Self("root-key-in-use")
+}
+
+extension ResourceRecord {
+  /// The root keys that are under a version of the service's KEKs which is not the newest, each with that one.
+  func underOlderKEKs(_ newest: [Layer: KeyURI]) -> [(key: RootKeyRecord, kek: KeyURI)] {
+    rootKeys.compactMap { key in
+      guard !key.isCustomerManaged, let kek = newest[key.layer], key.kek != kek else { return nil }
+      return (key, kek)
+    }
+  }
+
+  fileprivate mutating func replace(_ rewrapped: [RootKeyRecord]) {
+    rootKeys = rootKeys.map { old in rewrapped.first { $0.id == old.id } ?? old }
+  }
 }

@@ -11,9 +11,14 @@ final class RecordCache: Sendable {
     var sealer: Sealer?
     var opener: Opener?
   }
-  private struct Entry {
+  /// An object: a table of what it holds would be half empty.
+  private final class Entry: Sendable {
     let outline: ResourceOutline
     let revision: StoreRevision
+    init(_ outline: ResourceOutline, _ revision: StoreRevision) {
+      self.outline = outline
+      self.revision = revision
+    }
   }
   private struct State {
     var entries: [ResourceID: Entry] = [:]
@@ -40,7 +45,7 @@ final class RecordCache: Sendable {
   }
   private let state = Mutex(State())
   /// The most data classes that are remembered to be sealed for; past that all are made anew.
-  private static let maximumPorts = 1024
+  private static let maximumPorts = 512
 
   private static let maximumProfiles = 64
 
@@ -70,7 +75,7 @@ final class RecordCache: Sendable {
       state.forget(id)
       if deletions == state.deletions {
         let outline = ResourceOutline(found.value, state.shared(found.value.profile))
-        state.entries[id] = Entry(outline: outline, revision: found.revision)
+        state.entries[id] = Entry(outline, found.revision)
       }
       return News(isNews: true, retired: known.map { found.value.retired(since: $0.outline) } ?? [])
     }

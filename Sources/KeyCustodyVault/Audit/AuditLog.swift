@@ -154,7 +154,15 @@ public final class AuditLog: AuditHistory {
   /// - Throws: `unavailable` (`audit-unavailable`) when it can't be written, or not in time; then the operation must
   ///   not be answered.
   public func record(_ event: AuditEvent) async throws(KeyCustodyError) {
-    try await queue.wait(for: event) { thread.perform { [self] in queue.drain(write) } }
+    try await record([event])
+  }
+
+  /// Records events, all by one write.
+  ///
+  /// - Throws: as for one.
+  public func record(_ events: [AuditEvent]) async throws(KeyCustodyError) {
+    guard !events.isEmpty else { return }
+    try await queue.wait(for: events) { thread.perform { [self] in queue.drain(write) } }
   }
 
   /// Signs a checkpoint of what is recorded by now.

@@ -12,7 +12,7 @@ final class AuditQueue: Sendable {
   }
   private struct State {
     var waiters: [UInt64: Waiter] = [:]
-    var queue: [(id: UInt64, event: AuditEvent)] = []
+    var queue: [(id: UInt64, events: [AuditEvent])] = []
     var nextID: UInt64 = 0
     /// Since when the thread has been at the batch in hand.
     var batchBegan: Duration?
@@ -36,11 +36,11 @@ final class AuditQueue: Sendable {
   /// How many wait.
   var count: Int { state.withLock { $0.waiters.count } }
 
-  /// Waits until the event is on the disk.
+  /// Waits until the events are on the disk.
   ///
   /// - Parameter start: called when the thread must be told that there is work.
   /// - Throws: `unavailable` (`audit-unavailable`).
-  func wait(for event: AuditEvent, start: () -> Void) async throws(KeyCustodyError) {
+  func wait(for events: [AuditEvent], start: () -> Void) async throws(KeyCustodyError) {
     let result = await withCheckedContinuation { continuation in
       let now = time.running()
       let waiter = Waiter(deadline: now + patience, continuation: continuation)
@@ -50,7 +50,7 @@ final class AuditQueue: Sendable {
         if let began = state.batchBegan, began + patience <= now { return .failure(AuditErrors.tooLate(patience)) }
         if state.waiters.count >= Self.room { return .failure(AuditErrors.overrun) }
         state.waiters[state.nextID] = waiter
-        state.queue.append((state.nextID, event))
+        state.queue.append((state.nextID, events))
         state.nextID += 1
         if state.watchdog == nil { state.watchdog = Task { await self.watch() } }
         return .success(state.queue.count == 1)
@@ -74,7 +74,9 @@ final class AuditQueue: Sendable {
       }
       guard !batch.isEmpty else { return }
       let result: Result<Void, KeyCustodyError>
-      do throws(KeyCustodyError) { result = .success(try write(batch.map(\.event))) } catch { result = .failure(error) }
+      do throws(KeyCustodyError) { result = .success(try write(batch.flatMap(\.events))) } catch {
+        result = .failure(error)
+      }
       let waiters = state.withLock { state in
         state.batchBegan = nil
         return batch.compactMap { state.waiters.removeValue(forKey: $0.id) }

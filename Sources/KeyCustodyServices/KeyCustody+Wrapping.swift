@@ -1,0 +1,100 @@
+import KeyCustody
+import KeyCustodyEnvelope
+import KeyCustodyVault
+
+/// A root key that is to be wrapped.
+struct NewRootKey: Sendable {
+  let material: SharedSecret
+  let layer: Layer
+  let group: RootKeyGroup
+  let epoch: Int
+
+  init(_ material: consuming SecretBytes, _ layer: Layer, _ group: RootKeyGroup, _ epoch: Int) {
+    self.material = SharedSecret(material)
+    self.layer = layer
+    self.group = group
+    self.epoch = epoch
+  }
+}
+
+/// Root keys of a resource, several at a time.
+extension KeyCustody {
+  /// Wraps root keys under a KEK, then unwraps them again and compares: what is recorded is known to open.
+  func wrap(
+    _ keys: [NewRootKey], of resource: ResourceID, under kek: KEK
+  ) async throws(KeyCustodyError) -> [RootKeyRecord] {
+    guard let algorithm = kek.algorithm else {
+      throw KeyCustodyError(
+        .unsupported, .notOffered, "What holds '\(kek.uri)' can't unwrap with a key of its type.",
+        remedy: "Use a key of a type that 'keycustody doctor' lists under 'unwrap'.")
+    }
+    let context = context(of: resource, holder: kek.holder)
+    var unfinished: [UnfinishedEnvelope] = []
+    for key in keys {
+      let facts = KeyEnvelopeFacts(
+        kid: kek.uri.description, algorithm: algorithm, resource: resource, layer: key.layer, group: key.group,
+        epoch: key.epoch)
+      unfinished.append(try UnfinishedEnvelope(key.material.bytes, facts: facts, random: environment.random))
+    }
+    let contentKeys = unfinished.map(\.contentKey)
+    var wrapped: [[UInt8]] = []
+    if let allowed = kek.allowed {
+      wrapped = try await allowed.wrapAll(contentKeys, algorithm: algorithm, context: context)
+    } else {
+      for key in contentKeys {
+        wrapped.append(
+          try await wrap(key.bytes, with: kek.uri, algorithm: algorithm, as: kek.holder, context: context))
+      }
+    }
+    var records: [RootKeyRecord] = []
+    for (key, (envelope, wrapped)) in zip(keys, zip(unfinished, wrapped)) {
+      let commitment = try RootKey.commitment(of: key.material.bytes)
+      records.append(
+        RootKeyRecord(
+          id: RootKeyID(commitment: commitment), commitment: commitment.hexadecimal, layer: key.layer,
+          group: key.group, epoch: key.epoch, kek: kek.uri, algorithm: algorithm, holder: kek.holder,
+          isCustomerManaged: kek.isCustomerManaged, envelope: envelope.finished(encryptedKey: wrapped),
+          isPrimary: true, created: environment.time.now()))
+    }
+    _ = try await material(of: records, resource, under: kek)
+    return records
+  }
+
+  /// What root keys under one KEK unwrap to; each is checked to be the one that was recorded.
+  func material(
+    of records: [RootKeyRecord], _ resource: ResourceID, under kek: KEK
+  ) async throws(KeyCustodyError) -> [SharedSecret] {
+    guard let first = records.first else { return [] }
+    let context = context(of: resource, holder: kek.holder)
+    var envelopes: [CheckedEnvelope] = []
+    for record in records { envelopes.append(try record.envelope.checked(against: record.facts(resource))) }
+    var contentKeys: [SharedSecret] = []
+    if let allowed = kek.allowed, records.allSatisfy({ $0.algorithm == first.algorithm }) {
+      contentKeys = try await allowed.unwrapAll(
+        envelopes.map(\.encryptedKey), algorithm: first.algorithm, context: context)
+    } else {
+      for (record, envelope) in zip(records, envelopes) {
+        contentKeys.append(SharedSecret(try await unwrap(envelope.encryptedKey, under: record, context: context)))
+      }
+    }
+    var material: [SharedSecret] = []
+    for (record, (envelope, contentKey)) in zip(records, zip(envelopes, contentKeys)) {
+      let secret = try envelope.open(with: contentKey.bytes)
+      try record.require(try RootKey.commitment(of: secret), resource)
+      material.append(SharedSecret(secret))
+    }
+    return material
+  }
+}
+
+extension RootKeyRecord {
+  /// Refuses a root key that is not the one that was recorded.
+  func require(_ found: [UInt8], _ resource: ResourceID) throws(KeyCustodyError) {
+    guard found.hexadecimal == commitment else {
+      throw KeyCustodyError(
+        .integrityFailure, .commitmentMismatch,
+        "The root key of '\(resource)' that '\(kek)' unwrapped is not the one that was recorded.",
+        remedy: "Restore the resource's record; somebody replaced the wrapped key.")
+    }
+  }
+}
