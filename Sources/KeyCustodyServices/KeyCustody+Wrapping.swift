@@ -5,15 +5,29 @@ import KeyCustodyVault
 /// A root key that is to be wrapped.
 struct NewRootKey: Sendable {
   let material: SharedSecret
+  let commitment: [UInt8]
   let layer: Layer
   let group: RootKeyGroup
   let epoch: Int
 
-  init(_ material: consuming SecretBytes, _ layer: Layer, _ group: RootKeyGroup, _ epoch: Int) {
-    self.material = SharedSecret(material)
+  /// One that was never wrapped before.
+  init(
+    _ layer: Layer, _ group: RootKeyGroup, epoch: Int, random: any RandomSource
+  ) throws(KeyCustodyError) {
+    material = SharedSecret(try RootKey.generateMaterial(random: random))
+    commitment = try RootKey.commitment(of: material.bytes)
     self.layer = layer
     self.group = group
     self.epoch = epoch
+  }
+
+  /// One that was: `material` is what the record commits to.
+  init(_ material: SharedSecret, of record: RootKeyRecord) {
+    self.material = material
+    commitment = [UInt8](hexadecimal: record.commitment) ?? []
+    layer = record.layer
+    group = record.group
+    epoch = record.epoch
   }
 }
 
@@ -48,10 +62,9 @@ extension KeyCustody {
     }
     var records: [RootKeyRecord] = []
     for (key, (envelope, wrapped)) in zip(keys, zip(unfinished, wrapped)) {
-      let commitment = try RootKey.commitment(of: key.material.bytes)
       records.append(
         RootKeyRecord(
-          id: RootKeyID(commitment: commitment), commitment: commitment.hexadecimal, layer: key.layer,
+          id: RootKeyID(commitment: key.commitment), commitment: key.commitment.hexadecimal, layer: key.layer,
           group: key.group, epoch: key.epoch, kek: kek.uri, algorithm: algorithm, holder: kek.holder,
           isCustomerManaged: kek.isCustomerManaged, envelope: envelope.finished(encryptedKey: wrapped),
           isPrimary: true, created: environment.time.now()))

@@ -118,9 +118,7 @@ extension KeyCustody {
       try serviceKey(layer), holder: servicePrincipal, isCustomerManaged: false,
       context: context(of: resource, holder: servicePrincipal))
     var new: [NewRootKey] = []
-    for group in groups {
-      new.append(NewRootKey(try RootKey.generateMaterial(random: environment.random), layer, group, 1))
-    }
+    for group in groups { new.append(try NewRootKey(layer, group, epoch: 1, random: environment.random)) }
     return try await wrap(new, of: resource, under: kek)
   }
 
@@ -140,7 +138,7 @@ extension KeyCustody {
   ) async throws(KeyCustodyError) -> RootKeyRecord {
     let kek = try await KEKs(self).wrapping(
       kek, holder: holder, isCustomerManaged: isCustomerManaged, context: context(of: resource, holder: holder))
-    let new = NewRootKey(try RootKey.generateMaterial(random: environment.random), layer, group, epoch)
+    let new = try NewRootKey(layer, group, epoch: epoch, random: environment.random)
     return try await wrap([new], of: resource, under: kek)[0]
   }
 

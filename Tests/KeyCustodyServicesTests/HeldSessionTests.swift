@@ -52,7 +52,7 @@ struct HeldSessionTests {
         heap.insert(deadline, try RootKeyID(String(repeating: "0", count: 12) + "\(1000 + round)"))
         model = (model + [deadline]).sorted()
       } else if let first = model.first {
-        #expect(heap.first?.deadline == first)
+        #expect(heap.first == first)
         #expect(heap.take(dueAt: first - .nanoseconds(1)) == nil)
         #expect(heap.take(dueAt: first) != nil)
         model.removeFirst()
@@ -60,7 +60,7 @@ struct HeldSessionTests {
     }
     #expect(model.count > 100)
     for deadline in model {
-      #expect(heap.first?.deadline == deadline)
+      #expect(heap.first == deadline)
       _ = heap.take(dueAt: deadline)
     }
     #expect(heap.first == nil)

@@ -4,8 +4,9 @@ import Synchronization
 /// A policy store whose records are rows of a SQLite database, held by one process at a time.
 ///
 /// A change is on the disk before it is answered, read or told to a watcher; changes that wait at the same time share
-/// one wait for the disk. Reading never waits for a change. All records are read once at opening, to find damage; of
-/// those that are read later the recent ones are kept in memory, up to 4 MiB, until any program changes the database.
+/// one wait for the disk. Reading never waits for a change. At opening every record is looked for, to find what is
+/// missing; whether its value is what was written is checked whenever it is read. The recent ones are kept in memory, up
+/// to 4 MiB, until any program changes the database.
 public final class SQLitePolicyStore: PolicyStore {
   private let records: SQLiteRecords
   private let worker: BlockingWorker

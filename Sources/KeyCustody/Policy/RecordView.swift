@@ -40,9 +40,10 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
 
   /// The value of a record that was got in another way, such as by watching.
   ///
+  /// - Parameter isKept: whether it is likely to be asked for again as it is.
   /// - Throws: `integrityFailure` (`damaged`).
-  public func decode(_ record: PolicyRecord) throws(KeyCustodyError) -> Revised {
-    Revised(value: try known(record).value, revision: record.revision)
+  public func decode(_ record: PolicyRecord, isKept: Bool = true) throws(KeyCustodyError) -> Revised {
+    Revised(value: isKept ? try known(record).value : try value(record), revision: record.revision)
   }
 
   private func known(_ record: PolicyRecord) throws(KeyCustodyError) -> Decoded<Value> {
@@ -136,17 +137,6 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
     var result: [(key: RecordKey, value: Value)] = []
     for record in try await store.list(prefix: prefix, after: key, limit: limit) {
       result.append((record.key, try value(record)))
-    }
-    return result
-  }
-
-  /// The same, each with its revision, for those who change what they find.
-  public func pageRevised(
-    prefix: String, after key: RecordKey?, limit: Int
-  ) async throws(KeyCustodyError) -> [(key: RecordKey, found: Revised)] {
-    var result: [(key: RecordKey, found: Revised)] = []
-    for record in try await store.list(prefix: prefix, after: key, limit: limit) {
-      result.append((record.key, Revised(value: try value(record), revision: record.revision)))
     }
     return result
   }

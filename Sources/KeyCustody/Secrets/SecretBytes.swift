@@ -10,8 +10,10 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
   // Unchecked: the allocation is written only before `init` returns and then only read until `deinit`.
   private let base: UnsafeMutableRawPointer
   private let origin: SecretPool.Origin
+  // Small, as there may be hundreds of thousands.
+  private let length: UInt32
   /// The number of bytes.
-  public let count: Int
+  public var count: Int { Int(length) }
 
   /// Allocates `count` zero bytes and lets `body` fill them in place.
   public init<Failure: Error>(
@@ -25,7 +27,7 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
     }
     unsafe self.base = unsafe pointer
     self.origin = origin
-    self.count = count
+    length = UInt32(count)
   }
 
   /// Copies bytes that are already in ordinary memory; the caller answers for clearing the source.

@@ -76,9 +76,9 @@ struct SecretPool: ~Copyable, Sendable {
       /// The heap.
       case heap
     }
-    fileprivate let place: Place
     /// The process that took it.
     fileprivate let process: Int
+    fileprivate let place: Place
   }
 
   /// Zero bytes for a secret.
@@ -93,14 +93,14 @@ struct SecretPool: ~Copyable, Sendable {
         return UInt(bitPattern: block)
       }
       if let block = unsafe UnsafeMutableRawPointer(bitPattern: address) {
-        return unsafe (block, Origin(place: .shared, process: process))
+        return unsafe (block, Origin(process: process, place: .shared))
       }
     }
     let size = max(count, 1)
     let pointer = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
     unsafe memset(pointer, 0, size)
     if count > 0 { ordinary.add(1, ordering: .relaxed) }
-    return unsafe (pointer, Origin(place: .heap, process: process))
+    return unsafe (pointer, Origin(process: process, place: .heap))
   }
 
   private func takeLarge(_ count: Int) -> (UnsafeMutableRawPointer, Origin)? {
@@ -114,7 +114,7 @@ struct SecretPool: ~Copyable, Sendable {
     } else {
       ordinary.add(1, ordering: .relaxed)
     }
-    return unsafe (start, Origin(place: .own(isLocked: isLocked), process: process))
+    return unsafe (start, Origin(process: process, place: .own(isLocked: isLocked)))
   }
 
   /// Clears a secret's memory and takes it back.

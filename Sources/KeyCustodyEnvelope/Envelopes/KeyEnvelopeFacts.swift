@@ -30,37 +30,37 @@ public struct KeyEnvelopeFacts: Sendable, Hashable {
     self.epoch = epoch
   }
 
-  /// The protected header's members in their order, each with the JSON of its value.
-  var members: [(name: String, json: String)] {
-    get throws(KeyCustodyError) {
-      [
-        ("alg", try Self.quoted(algorithm.rawValue)), ("enc", "\"A256GCM\""), ("kid", try Self.quoted(kid)),
-        ("kc-res", try Self.quoted(resource.folded)), ("kc-layer", try Self.quoted(layer.rawValue)),
-        ("kc-group", try Self.quoted(group.rawValue)), ("kc-epoch", String(epoch)),
-      ]
-    }
-  }
-
   /// The protected header: JSON in ASCII without white space, its members always in the same order.
   var protectedHeader: [UInt8] {
     get throws(KeyCustodyError) {
-      let text = try members.map { "\"\($0.name)\":\($0.json)" }.joined(separator: ",")
-      return Array("{\(text)}".utf8)
+      var header: [UInt8] = []
+      header.reserveCapacity(384)
+      try Self.append("{\"alg\":\"", algorithm.rawValue, to: &header)
+      try Self.append("\",\"enc\":\"A256GCM\",\"kid\":\"", kid, to: &header)
+      try Self.append("\",\"kc-res\":\"", resource.folded, to: &header)
+      try Self.append("\",\"kc-layer\":\"", layer.rawValue, to: &header)
+      try Self.append("\",\"kc-group\":\"", group.rawValue, to: &header)
+      header += "\",\"kc-epoch\":\(epoch)}".utf8
+      return header
     }
   }
 
-  /// A JSON string.
+  /// Adds what introduces a text, and the text.
   ///
   /// What would need escaping has no place in a key's address or an algorithm's name.
-  private static func quoted(_ text: String) throws(KeyCustodyError) -> String {
-    let isPlain = text.utf8.allSatisfy {
+  private static func append(
+    _ head: String, _ text: String, to header: inout [UInt8]
+  ) throws(KeyCustodyError) {
+    header += head.utf8
+    let start = header.count
+    header += text.utf8
+    let isPlain = header[start...].allSatisfy {
       $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
     }
-    guard isPlain, (1...1024).contains(text.utf8.count) else {
+    guard isPlain, (1...1024).contains(header.count - start) else {
       throw KeyCustodyError(
         .invalidInput, .malformed, "A key's address or algorithm has characters that can't stand in an envelope.",
         remedy: "Use 1 to 1,024 printable ASCII characters without spaces, quotes and backslashes.")
     }
-    return "\"\(text)\""
   }
 }

@@ -49,43 +49,55 @@ extension KeyCustody {
   ) async throws(KeyCustodyError) -> UpkeepReport {
     if let keyAge { try await rotateServiceKeys(olderThan: keyAge) }
     let newest = try await newestServiceKeys()
-    let keks = KEKs(self)
-    var report = UpkeepReport()
-    var last: RecordKey?
-    while true {
-      let page = try await resources.pageRevised(prefix: "resources/", after: last, limit: 100)
-      // Side by side: what several have changed by then, a store writes at once.
-      await withTaskGroup(of: UpkeepReport.self) { group in
-        for (index, (_, found)) in page.enumerated() where !Task.isCancelled {
-          if index >= Self.upkeepWidth, let done = await group.next() { await report.add(done, progress) }
-          group.addTask { await self.lookSafely(after: found, newest, keks) }
+    let (keks, store) = (KEKs(self), resources.store)
+    // Side by side: what several have changed by then, a store writes at once.
+    let (report, error) = await withTaskGroup(of: UpkeepReport.self) { group in
+      var (report, running, last) = (UpkeepReport(), 0, RecordKey?.none)
+      do throws(KeyCustodyError) {
+        while true {
+          let page = try await store.list(prefix: "resources/", after: last, limit: Self.upkeepPage)
+          for record in page {
+            guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }
+            if running == Self.upkeepWidth, let done = await group.next() {
+              await report.add(done, progress)
+              running -= 1
+            }
+            group.addTask { await self.lookSafely(after: record, newest, keks) }
+            running += 1
+          }
+          last = page.last?.key
+          if page.count < Self.upkeepPage { break }
         }
-        for await done in group { await report.add(done, progress) }
+      } catch {
+        return (report, KeyCustodyError?.some(error))
       }
-      guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }
-      last = page.last?.key
-      if page.count < 100 { return report }
+      for await done in group { await report.add(done, progress) }
+      return (report, Task.isCancelled ? KeyCustodyError.jobEnded : nil)
     }
+    if let error { throw error }
+    return report
   }
 
   /// How many resources are looked after at a time.
   private static var upkeepWidth: Int { 16 }
+  private static var upkeepPage: Int { 100 }
 
   /// What was done for one resource; an error is its own.
-  private func lookSafely(
-    after found: RecordView<ResourceRecord>.Revised, _ newest: [Layer: KeyURI], _ keks: KEKs
-  ) async -> UpkeepReport {
+  private func lookSafely(after found: PolicyRecord, _ newest: [Layer: KeyURI], _ keks: KEKs) async -> UpkeepReport {
     var report = UpkeepReport()
-    let record = found.value
-    let isInUse = cache.revision(record.id) != nil
-    // What nobody uses here is not kept for having been looked after: that would be all there is.
-    defer {
-      if !isInUse, !record.rootKeys.contains(where: { leases.deadline(of: $0.id) != nil }) { cache.forget(record.id) }
-    }
-    do throws(KeyCustodyError) { try await look(after: found, newest, keks, &report) } catch {
+    do throws(KeyCustodyError) {
+      let found = try resources.decode(found, isKept: false)
+      let record = found.value
+      let isInUse = cache.revision(record.id) != nil
+      // What nobody uses here is not kept for having been looked after: that would be all there is.
+      defer {
+        if !isInUse, !record.rootKeys.contains(where: { leases.deadline(of: $0.id) != nil }) { cache.forget(record.id) }
+      }
+      try await look(after: found, newest, keks, &report)
+    } catch {
       report.failed += 1
       environment.logger.warning(
-        "upkeep", metadata: ["resource": "\(record.id)", "error": "\(error.code)/\(error.reason.rawValue)"])
+        "upkeep", metadata: ["record": "\(found.key)", "error": "\(error.code)/\(error.reason.rawValue)"])
     }
     report.resources += 1
     return report

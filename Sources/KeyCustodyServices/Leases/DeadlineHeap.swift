@@ -4,14 +4,14 @@ import KeyCustodyEnvelope
 ///
 /// An entry stays until its time, also where its lease has ended or goes on: whoever takes it out looks.
 struct DeadlineHeap {
-  typealias Entry = (deadline: Duration, key: RootKeyID)
+  private typealias Entry = (deadline: Int64, key: RootKeyID)
   private var entries: [Entry] = []
 
-  /// The earliest.
-  var first: Entry? { entries.first }
+  /// The earliest deadline.
+  var first: Duration? { entries.first.map { .nanoseconds($0.deadline) } }
 
   mutating func insert(_ deadline: Duration, _ key: RootKeyID) {
-    entries.append((deadline, key))
+    entries.append((deadline.wholeNanoseconds, key))
     var child = entries.count - 1
     while child > 0 {
       let parent = (child - 1) / 2
@@ -23,7 +23,7 @@ struct DeadlineHeap {
 
   /// Takes the earliest out, if its time has come.
   mutating func take(dueAt now: Duration) -> RootKeyID? {
-    guard let earliest = entries.first, earliest.deadline <= now else { return nil }
+    guard let earliest = entries.first, earliest.deadline <= now.wholeNanoseconds else { return nil }
     let last = entries.removeLast()
     guard !entries.isEmpty else { return earliest.key }
     entries[0] = last
@@ -40,4 +40,9 @@ struct DeadlineHeap {
   }
 
   mutating func removeAll() { entries = [] }
+}
+
+extension Duration {
+  /// In nanoseconds, those that are begun left out: half of the room.
+  var wholeNanoseconds: Int64 { Int64(clamping: attoseconds / 1_000_000_000) }
 }

@@ -23,7 +23,7 @@ final class Lease: @unchecked Sendable {
   ) {
     self.resource = resource
     self.access = access
-    end = Int64(clamping: deadline.attoseconds / Self.unit)
+    end = deadline.wholeNanoseconds
     layer = record.layer
     isPrimary = record.isPrimary
     awake = key
@@ -31,7 +31,6 @@ final class Lease: @unchecked Sendable {
 
   /// In running time, down to the nanosecond.
   var deadline: Duration { .nanoseconds(end) }
-  private static var unit: Int128 { 1_000_000_000 }
 
   var holder: PrincipalID { access.concern.holder }
   var kek: KeyURI { access.concern.kek }

@@ -8,7 +8,7 @@ import Synchronization
 /// vault again before the key is used once more.
 final class LeaseTable: Sendable {
   /// The most keys that are ready for use; the others rest, and wake when they are used.
-  static let mostAwake = 1024
+  static let mostAwake = 768
 
   /// Told by the first plain use of a key after half of its lease.
   ///
@@ -380,7 +380,7 @@ final class LeaseTable: Sendable {
         state.deadlines.removeAll()
         state.sweeper = nil
       }
-      return state.deadlines.first?.deadline
+      return state.deadlines.first
     }
   }
 }

@@ -193,7 +193,7 @@ extension ProtectedResource {
         context: custody.context(of: id, holder: holder))
       var material: [NewRootKey] = []
       for (key, secret) in zip(keys, try await custody.material(of: keys, id, under: from)) {
-        material.append(NewRootKey(secret.bytes.copy(), key.layer, key.group, key.epoch))
+        material.append(NewRootKey(secret, of: key))
       }
       for (key, var new) in zip(keys, try await custody.wrap(material, of: id, under: to)) {
         (new.isPrimary, new.created) = (key.isPrimary, key.created)

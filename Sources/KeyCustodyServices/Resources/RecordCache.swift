@@ -13,12 +13,17 @@ final class RecordCache: Sendable {
   }
   /// An object: a table of what it holds would be half empty.
   private final class Entry: Sendable {
-    let outline: ResourceOutline
+    let profile: ResourceOutline.SharedProfile
+    let rootKeys: [ResourceOutline.Key]
     let revision: StoreRevision
+
     init(_ outline: ResourceOutline, _ revision: StoreRevision) {
-      self.outline = outline
+      profile = outline.shared
+      rootKeys = outline.rootKeys
       self.revision = revision
     }
+
+    func outline(_ id: ResourceID) -> ResourceOutline { ResourceOutline(id, profile, rootKeys) }
   }
   private struct State {
     var entries: [ResourceID: Entry] = [:]
@@ -49,7 +54,7 @@ final class RecordCache: Sendable {
 
   private static let maximumProfiles = 64
 
-  subscript(_ id: ResourceID) -> ResourceOutline? { state.withLock { $0.entries[id]?.outline } }
+  subscript(_ id: ResourceID) -> ResourceOutline? { state.withLock { $0.entries[id]?.outline(id) } }
 
   var deletions: UInt64 { state.withLock { $0.deletions } }
 
@@ -77,7 +82,7 @@ final class RecordCache: Sendable {
         let outline = ResourceOutline(found.value, state.shared(found.value.profile))
         state.entries[id] = Entry(outline, found.revision)
       }
-      return News(isNews: true, retired: known.map { found.value.retired(since: $0.outline) } ?? [])
+      return News(isNews: true, retired: known.map { found.value.retired(since: $0.outline(id)) } ?? [])
     }
   }
 
@@ -134,7 +139,7 @@ final class RecordCache: Sendable {
     _ id: ResourceID, _ dataClass: String, if isRight: (ResourceOutline) -> Bool, _ body: (inout Ports) -> Void
   ) {
     state.withLock { state in
-      guard let found = state.entries[id], isRight(found.outline) else { return }
+      guard let found = state.entries[id], isRight(found.outline(id)) else { return }
       if state.portCount >= Self.maximumPorts {
         state.ports = [:]
         state.portCount = 0

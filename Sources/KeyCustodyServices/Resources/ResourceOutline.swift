@@ -8,7 +8,8 @@ struct ResourceOutline: Sendable {
   /// One root key.
   struct Key: Sendable {
     let id: RootKeyID
-    let created: Timestamp
+    // In seconds: half of the room.
+    private let createdSecond: UInt32
     let layer: Layer
     let group: RootKeyGroup
     let isPrimary: Bool
@@ -16,12 +17,15 @@ struct ResourceOutline: Sendable {
 
     init(_ record: RootKeyRecord) {
       id = record.id
-      created = record.created
+      createdSecond = UInt32(clamping: record.created.milliseconds / 1000)
       layer = record.layer
       group = record.group
       isPrimary = record.isPrimary
       isCustomerManaged = record.isCustomerManaged
     }
+
+    /// When it was made, or up to a second before.
+    var created: Timestamp { Timestamp(milliseconds: Int64(createdSecond) * 1000) }
   }
 
   /// A profile, shared by all resources that have it.
@@ -31,8 +35,14 @@ struct ResourceOutline: Sendable {
   }
 
   let id: ResourceID
-  private let shared: SharedProfile
+  let shared: SharedProfile
   let rootKeys: [Key]
+
+  init(_ id: ResourceID, _ shared: SharedProfile, _ rootKeys: [Key]) {
+    self.id = id
+    self.shared = shared
+    self.rootKeys = rootKeys
+  }
 
   init(_ record: ResourceRecord, _ profile: SharedProfile? = nil) {
     id = record.id
