@@ -20,7 +20,7 @@ final class Hooks: Sendable {
     }
   }
 
-  /// Once, after the next read of a record and before the reader gets it.
+  /// Once, after the next read of a record, or listing by a prefix, and before the reader gets it.
   func afterRead(_ key: String, _ action: @escaping Action) { state.withLock { $0.reads[key] = action } }
 
   /// Answers the next reads of a record with an older state of it.
@@ -44,8 +44,8 @@ final class Hooks: Sendable {
     await action?(number)
   }
 
-  fileprivate func didRead(_ key: RecordKey) async {
-    let action = state.withLock { $0.reads.removeValue(forKey: key.description) }
+  fileprivate func didRead(_ key: String) async {
+    let action = state.withLock { $0.reads.removeValue(forKey: key) }
     await action?()
   }
 }
@@ -134,7 +134,7 @@ struct HookedStore: PolicyStore {
   var isShared: Bool { inner.isShared }
   func read(_ key: RecordKey) async throws(KeyCustodyError) -> PolicyRecord? {
     let found = if let stale = hooks.staleAnswer(key) { stale } else { try await inner.read(key) }
-    await hooks.didRead(key)
+    await hooks.didRead(key.description)
     return found
   }
   func compareAndSet(
@@ -146,7 +146,9 @@ struct HookedStore: PolicyStore {
     try await inner.delete(key, expecting: revision)
   }
   func list(prefix: String, after key: RecordKey?, limit: Int) async throws(KeyCustodyError) -> [PolicyRecord] {
-    try await inner.list(prefix: prefix, after: key, limit: limit)
+    let found = try await inner.list(prefix: prefix, after: key, limit: limit)
+    await hooks.didRead(prefix)
+    return found
   }
   func watch(since revision: StoreRevision) async throws(KeyCustodyError) -> AsyncStream<StoreChange> {
     try await inner.watch(since: revision)

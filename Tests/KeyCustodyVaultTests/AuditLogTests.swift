@@ -45,6 +45,22 @@ struct AuditLogTests {
     print("3,200 records of 64 tasks: \(synchronizations) synchronizations")
   }
 
+  @Test("V11: records of one step are one write, in their order, and none of them is there when it fails")
+  func several() async throws {
+    let bench = try await AuditBench()
+    let log = try await bench.open()
+    // The first opens a file.
+    try await log.record(AuditBench.event("first"))
+    let before = bench.system.synchronizations
+    try await log.record((0..<18).map { AuditBench.event("request-\($0)") })
+    #expect(bench.system.synchronizations == before + 1)
+    try await log.record([])
+    await log.close()
+    #expect(try bench.requests == ["first"] + (0..<18).map { "request-\($0)" })
+    #expect(await failure { try await log.record([AuditBench.event("late")]) } != nil)
+    #expect(try bench.verify().finding == nil)
+  }
+
   @Test("V11: a record is on the disk, whole, when it is acknowledged")
   func acknowledged() async throws {
     let bench = try await AuditBench()
