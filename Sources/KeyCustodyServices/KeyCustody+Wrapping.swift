@@ -42,7 +42,7 @@ extension KeyCustody {
         .unsupported, .notOffered, "What holds '\(kek.uri)' can't unwrap with a key of its type.",
         remedy: "Use a key of a type that 'keycustody doctor' lists under 'unwrap'.")
     }
-    let context = context(of: resource, holder: kek.holder)
+    let context = { [self] in self.context(of: resource, holder: kek.holder) }
     var unfinished: [UnfinishedEnvelope] = []
     for key in keys {
       let facts = KeyEnvelopeFacts(
@@ -57,7 +57,7 @@ extension KeyCustody {
     } else {
       for key in contentKeys {
         wrapped.append(
-          try await wrap(key.bytes, with: kek.uri, algorithm: algorithm, as: kek.holder, context: context))
+          try await wrap(key.bytes, with: kek.uri, algorithm: algorithm, as: kek.holder, context: context()))
       }
     }
     var records: [RootKeyRecord] = []
@@ -78,7 +78,7 @@ extension KeyCustody {
     of records: [RootKeyRecord], _ resource: ResourceID, under kek: KEK
   ) async throws(KeyCustodyError) -> [SharedSecret] {
     guard let first = records.first else { return [] }
-    let context = context(of: resource, holder: kek.holder)
+    let context = { [self] in self.context(of: resource, holder: kek.holder) }
     var envelopes: [CheckedEnvelope] = []
     for record in records { envelopes.append(try record.envelope.checked(against: record.facts(resource))) }
     var contentKeys: [SharedSecret] = []
@@ -87,7 +87,7 @@ extension KeyCustody {
         envelopes.map(\.encryptedKey), algorithm: first.algorithm, context: context)
     } else {
       for (record, envelope) in zip(records, envelopes) {
-        contentKeys.append(SharedSecret(try await unwrap(envelope.encryptedKey, under: record, context: context)))
+        contentKeys.append(SharedSecret(try await unwrap(envelope.encryptedKey, under: record, context: context())))
       }
     }
     var material: [SharedSecret] = []

@@ -177,6 +177,14 @@ extension Vaults {
   func usable(
     _ uri: KeyURI, for use: KeyUse, validity: Validity = .wire
   ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyURI) {
+    let (_, version, full) = try await usableKey(uri, for: use, validity: validity)
+    return (version, full)
+  }
+
+  /// The same, with its key.
+  func usableKey(
+    _ uri: KeyURI, for use: KeyUse, validity: Validity
+  ) async throws(KeyCustodyError) -> (KeyRecord, KeyVersionRecord, KeyURI) {
     let key = try await living(uri)
     guard
       let version = uri.version.map({ wanted in key.allVersions.first { $0.version == wanted && $0.isLiving } })
@@ -188,7 +196,7 @@ extension Vaults {
     guard !use.isProtecting && validity == .wire || version.isValid(at: environment.time.now()) else {
       throw VaultErrors.outsideValidity(full)
     }
-    return (version, full)
+    return (key, version, full)
   }
 }
 

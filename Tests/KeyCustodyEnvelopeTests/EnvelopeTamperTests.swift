@@ -133,4 +133,26 @@ import Testing
     #expect(undecodable > 0 && refused > 0)
     print("key envelope as JSON: \(8 * json.count) flips, \(undecodable) not JSON, \(refused) refused: 0 opened")
   }
+
+  @Test("A header of other bytes that a text takes for the same is refused, and the KEK is not asked")
+  func lookalike() async throws {
+    let kek = try SoftwareKey.generate(.aes(bits: 256), random: SystemRandom())
+    var facts = try Self.facts(0)
+    // Wherever a group of three bytes ends, one of these does, and so there is a K.
+    facts.kid = "https://kv.vault.example/keys/JJJ/000102030405060708090a0b0c0d0e0f"
+    var envelope = try await KeyEnvelopeTests.seal(try RootKey.generateMaterial(random: SystemRandom()), facts, kek)
+    let protected = envelope.protected
+    try #require(protected.contains("K"))
+    // The sign of the kelvin.
+    envelope.protected = protected.replacing("K", with: "\u{212a}")
+    #expect(envelope.protected == protected, "as texts they are the same")
+    var asked = 0
+    await #expect(throws: KeyCustodyError.self) {
+      _ = try await envelope.open(expecting: facts) { (_) throws(KeyCustodyError) in
+        asked += 1
+        throw KeyCustodyError(.fault, .internalFault, "The KEK was asked.")
+      }
+    }
+    #expect(asked == 0)
+  }
 }

@@ -63,6 +63,36 @@ struct UpkeepTests {
     try await notes.roundTrip()
   }
 
+  @Test("E13: what upkeep has just destroyed it does not wrap anew")
+  func destroyed() async throws {
+    let bench = try await ServiceBench()
+    let notes = try await bench.makeResource()
+    bench.clock.advance(by: .seconds(25 * 3600))
+    try await bench.custody.rotateServiceKeys()
+    bench.audit.removeAll()
+    let report = try await bench.custody.upkeep()
+    #expect(report.destroyed == 2 && report.rewrapped == 4 && report.failed == 0)
+    let uses = bench.audit.events.filter { $0.resource == notes.id.spelling }
+    #expect(uses.count { $0.action == Permission.key(.wrapKey).description } == 4)
+    #expect(uses.count { $0.action == Permission.key(.unwrapKey).description } == 8)
+  }
+
+  @Test("V11: a use that was not asked for is refused, and so recorded")
+  func undecided() async throws {
+    let bench = try await ServiceBench()
+    let (custody, service) = (bench.custody, bench.custody.servicePrincipal)
+    let context = CallContext(purpose: .resource, principal: service)
+    let key = try await custody.vaults.allow(
+      [.unwrapKey], of: try custody.serviceKey(.service), as: try await custody.principal(service), context: context)
+    bench.audit.removeAll()
+    let secret = SharedSecret(SecretBytes(copying: [UInt8](repeating: 7, count: 32)))
+    let refusal = await failure {
+      _ = try await key.wrapAll([secret], algorithm: .aes256KW, context: { context })
+    }
+    #expect(refusal == error(.denied, .accessDenied))
+    #expect(bench.audit.events.map(\.outcome) == [.refused])
+  }
+
   @Test("A damaged record of one resource stops no other's upkeep")
   func damaged() async throws {
     let bench = try await ServiceBench()
@@ -95,7 +125,9 @@ struct UpkeepTests {
       try await custody.vaults.removeRule("service", in: kek.vault)
       #expect(await ask() == (lasts ? nil : error(.denied, .accessDenied)))
       bench.clock.advance(by: .seconds(1))
+      bench.audit.removeAll()
       #expect(await ask() == error(.denied, .accessDenied))
+      #expect(bench.audit.events.map(\.outcome) == [.refused])
     }
   }
 }

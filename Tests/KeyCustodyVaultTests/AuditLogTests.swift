@@ -55,8 +55,14 @@ struct AuditLogTests {
     try await log.record((0..<18).map { AuditBench.event("request-\($0)") })
     #expect(bench.system.synchronizations == before + 1)
     try await log.record([])
+    bench.system.fail(.hung)
+    async let late: Void = log.record((18..<36).map { AuditBench.event("request-\($0)") })
+    while log.waiting < 18 { await Task.yield() }
+    bench.system.fail(nil)
+    try await late
+    #expect(log.waiting == 0)
     await log.close()
-    #expect(try bench.requests == ["first"] + (0..<18).map { "request-\($0)" })
+    #expect(try bench.requests == ["first"] + (0..<36).map { "request-\($0)" })
     #expect(await failure { try await log.record([AuditBench.event("late")]) } != nil)
     #expect(try bench.verify().finding == nil)
   }

@@ -15,10 +15,11 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
   /// The number of bytes.
   public var count: Int { Int(length) }
 
-  /// Allocates `count` zero bytes and lets `body` fill them in place.
+  /// Allocates `count` zero bytes (less than 4 GiB, or it traps) and lets `body` fill them in place.
   public init<Failure: Error>(
     count: Int, initializingWith body: (inout MutableRawSpan) throws(Failure) -> Void
   ) throws(Failure) {
+    length = UInt32(count)
     let (pointer, origin) = unsafe SecretPool.current.pointee.take(count)
     var span = unsafe MutableRawSpan(_unsafeStart: pointer, byteCount: count)
     do { try body(&span) } catch {
@@ -27,7 +28,6 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
     }
     unsafe self.base = unsafe pointer
     self.origin = origin
-    length = UInt32(count)
   }
 
   /// Copies bytes that are already in ordinary memory; the caller answers for clearing the source.

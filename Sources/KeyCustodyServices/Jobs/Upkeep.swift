@@ -53,6 +53,7 @@ extension KeyCustody {
     // Side by side: what several have changed by then, a store writes at once.
     let (report, error) = await withTaskGroup(of: UpkeepReport.self) { group in
       var (report, running, last) = (UpkeepReport(), 0, RecordKey?.none)
+      var obstacle: KeyCustodyError?
       do throws(KeyCustodyError) {
         while true {
           let page = try await store.list(prefix: "resources/", after: last, limit: Self.upkeepPage)
@@ -69,10 +70,10 @@ extension KeyCustody {
           if page.count < Self.upkeepPage { break }
         }
       } catch {
-        return (report, KeyCustodyError?.some(error))
+        obstacle = error
       }
       for await done in group { await report.add(done, progress) }
-      return (report, Task.isCancelled ? KeyCustodyError.jobEnded : nil)
+      return (report, obstacle ?? (Task.isCancelled ? KeyCustodyError.jobEnded : nil))
     }
     if let error { throw error }
     return report
@@ -121,9 +122,12 @@ extension KeyCustody {
   ) async throws(KeyCustodyError) {
     let record = found.value
     let resource = ProtectedResource(id: record.id, custody: self)
-    report.destroyed += try await endEpochs(of: record)
+    let ended = try await endEpochs(of: record)
+    report.destroyed += ended ?? 0
     if !record.underOlderKEKs(newest).isEmpty {
-      var count = try await resource.rewrapServiceKeys(of: found, under: newest, keks: keks)
+      // Where something ended, the record is another one by now.
+      var count: Int?
+      if ended == nil { count = try await resource.rewrapServiceKeys(of: found, under: newest, keks: keks) }
       if count == nil { count = try await resource.rewrapServiceKeys(under: newest) }
       report.rewrapped += count ?? 0
     }
@@ -140,11 +144,11 @@ extension KeyCustody {
 
   /// Ends the epochs of transient data that are over, and destroys the keys of those whose data is past its lifetime.
   ///
-  /// - Returns: how many root keys were destroyed.
-  private func endEpochs(of record: ResourceRecord) async throws(KeyCustodyError) -> Int {
+  /// - Returns: how many root keys were destroyed; `nil` where no epoch is over, and nothing was changed.
+  private func endEpochs(of record: ResourceRecord) async throws(KeyCustodyError) -> Int? {
     let now = environment.time.now()
     guard record.rootKeys.contains(where: { record.isOver($0, at: now) && $0.isPrimary || record.isPast($0, at: now) })
-    else { return 0 }
+    else { return nil }
     var gone: [RootKeyID] = []
     try await change(record.id) { (current) throws(KeyCustodyError) in
       gone = current.rootKeys.filter { current.isPast($0, at: now) }.map(\.id)

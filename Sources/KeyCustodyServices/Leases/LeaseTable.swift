@@ -9,6 +9,8 @@ import Synchronization
 final class LeaseTable: Sendable {
   /// The most keys that are ready for use; the others rest, and wake when they are used.
   static let mostAwake = 768
+  /// The most that leases share; beyond that they begin anew.
+  private static let mostAccesses = 2048
 
   /// Told by the first plain use of a key after half of its lease.
   ///
@@ -43,7 +45,7 @@ final class LeaseTable: Sendable {
 
     mutating func access(_ concern: LeaseAccess.Concern) -> LeaseAccess {
       if let known = accesses[concern] { return known }
-      if accesses.count >= LeaseTable.mostAwake { accesses = [:] }
+      if accesses.count >= LeaseTable.mostAccesses { accesses = [:] }
       let new = LeaseAccess(concern)
       accesses[concern] = new
       return new

@@ -188,14 +188,12 @@ extension ProtectedResource {
       let keys = left.filter(isAlike).map(\.key)
       left.removeAll(where: isAlike)
       let from = try await keks.unwrapping(first.key, context: custody.context(of: id, holder: first.key.holder))
+      let material = try await custody.material(of: keys, id, under: from)
       let to = try await keks.wrapping(
         first.kek, holder: holder, isCustomerManaged: first.key.isCustomerManaged,
         context: custody.context(of: id, holder: holder))
-      var material: [NewRootKey] = []
-      for (key, secret) in zip(keys, try await custody.material(of: keys, id, under: from)) {
-        material.append(NewRootKey(secret, of: key))
-      }
-      for (key, var new) in zip(keys, try await custody.wrap(material, of: id, under: to)) {
+      let renewed = zip(material, keys).map { NewRootKey($0, of: $1) }
+      for (key, var new) in zip(keys, try await custody.wrap(renewed, of: id, under: to)) {
         (new.isPrimary, new.created) = (key.isPrimary, key.created)
         rewrapped.append(new)
       }

@@ -8,24 +8,25 @@ struct ResourceOutline: Sendable {
   /// One root key.
   struct Key: Sendable {
     let id: RootKeyID
-    // In seconds: half of the room.
-    private let createdSecond: UInt32
-    let layer: Layer
+    // 16 bytes in all, since there are several for each resource: the milliseconds in 48 bits, the rest in 16.
+    private let createdLow: UInt32
+    private let createdHigh: UInt16
     let group: RootKeyGroup
-    let isPrimary: Bool
-    let isCustomerManaged: Bool
+    private let marks: UInt8
 
     init(_ record: RootKeyRecord) {
       id = record.id
-      createdSecond = UInt32(clamping: record.created.milliseconds / 1000)
-      layer = record.layer
+      let created = min(max(record.created.milliseconds, 0), 1 << 48 - 1)
+      createdLow = UInt32(truncatingIfNeeded: created)
+      createdHigh = UInt16(truncatingIfNeeded: created >> 32)
       group = record.group
-      isPrimary = record.isPrimary
-      isCustomerManaged = record.isCustomerManaged
+      marks = (record.layer == .customer ? 1 : 0) | (record.isPrimary ? 2 : 0) | (record.isCustomerManaged ? 4 : 0)
     }
 
-    /// When it was made, or up to a second before.
-    var created: Timestamp { Timestamp(milliseconds: Int64(createdSecond) * 1000) }
+    var created: Timestamp { Timestamp(milliseconds: Int64(createdHigh) << 32 | Int64(createdLow)) }
+    var layer: Layer { marks & 1 != 0 ? .customer : .service }
+    var isPrimary: Bool { marks & 2 != 0 }
+    var isCustomerManaged: Bool { marks & 4 != 0 }
   }
 
   /// A profile, shared by all resources that have it.

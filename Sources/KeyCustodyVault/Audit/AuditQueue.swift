@@ -7,21 +7,31 @@ import Synchronization
 /// and what was not handed to the disk by then is never written.
 final class AuditQueue: Sendable {
   private struct Waiter {
+    /// How many records it waits for.
+    let count: Int
     let deadline: Duration
     let continuation: CheckedContinuation<Result<Void, KeyCustodyError>, Never>
   }
   private struct State {
     var waiters: [UInt64: Waiter] = [:]
     var queue: [(id: UInt64, events: [AuditEvent])] = []
+    /// The records that are waited for.
+    var count = 0
     var nextID: UInt64 = 0
     /// Since when the thread has been at the batch in hand.
     var batchBegan: Duration?
     var watchdog: Task<Void, Never>?
     var isClosed = false
+
+    mutating func remove(_ id: UInt64) -> Waiter? {
+      guard let waiter = waiters.removeValue(forKey: id) else { return nil }
+      count -= waiter.count
+      return waiter
+    }
   }
-  /// What a batch is at most.
+  /// How many records a batch has, but for the last of one waiter.
   static let batch = 4096
-  /// How many may wait.
+  /// How many records may wait.
   static let room = 32_768
 
   private let state = Mutex(State())
@@ -33,8 +43,8 @@ final class AuditQueue: Sendable {
     self.patience = patience
   }
 
-  /// How many wait.
-  var count: Int { state.withLock { $0.waiters.count } }
+  /// How many records wait.
+  var count: Int { state.withLock { $0.count } }
 
   /// Waits until the events are on the disk.
   ///
@@ -43,13 +53,14 @@ final class AuditQueue: Sendable {
   func wait(for events: [AuditEvent], start: () -> Void) async throws(KeyCustodyError) {
     let result = await withCheckedContinuation { continuation in
       let now = time.running()
-      let waiter = Waiter(deadline: now + patience, continuation: continuation)
+      let waiter = Waiter(count: events.count, deadline: now + patience, continuation: continuation)
       let entry = state.withLock { state -> Result<Bool, KeyCustodyError> in
         if state.isClosed { return .failure(AuditErrors.closed) }
         // The disk has not answered for so long that it would not answer this one in time either.
         if let began = state.batchBegan, began + patience <= now { return .failure(AuditErrors.tooLate(patience)) }
-        if state.waiters.count >= Self.room { return .failure(AuditErrors.overrun) }
+        if state.count >= Self.room { return .failure(AuditErrors.overrun) }
         state.waiters[state.nextID] = waiter
+        state.count += waiter.count
         state.queue.append((state.nextID, events))
         state.nextID += 1
         if state.watchdog == nil { state.watchdog = Task { await self.watch() } }
@@ -67,8 +78,13 @@ final class AuditQueue: Sendable {
   func drain(_ write: ([AuditEvent]) throws(KeyCustodyError) -> Void) {
     while true {
       let batch = state.withLock { state in
-        let batch = Array(state.queue.prefix(Self.batch))
-        state.queue.removeFirst(batch.count)
+        var (end, size) = (0, 0)
+        while end < state.queue.count, size < Self.batch {
+          size += state.queue[end].events.count
+          end += 1
+        }
+        let batch = Array(state.queue.prefix(end))
+        state.queue.removeFirst(end)
         state.batchBegan = batch.isEmpty ? nil : time.running()
         return batch
       }
@@ -79,7 +95,7 @@ final class AuditQueue: Sendable {
       }
       let waiters = state.withLock { state in
         state.batchBegan = nil
-        return batch.compactMap { state.waiters.removeValue(forKey: $0.id) }
+        return batch.compactMap { state.remove($0.id) }
       }
       for waiter in waiters { waiter.continuation.resume(returning: result) }
     }
@@ -94,7 +110,7 @@ final class AuditQueue: Sendable {
   func end() {
     let (waiters, watchdog) = state.withLock { state in
       state.isClosed = true
-      defer { (state.waiters, state.queue, state.watchdog) = ([:], [], nil) }
+      defer { (state.waiters, state.queue, state.watchdog, state.count) = ([:], [], nil, 0) }
       return (Array(state.waiters.values), state.watchdog)
     }
     watchdog?.cancel()
@@ -113,7 +129,7 @@ final class AuditQueue: Sendable {
       let now = time.running()
       let late = state.withLock { state -> [Waiter] in
         let late = state.waiters.filter { $0.value.deadline <= now }
-        for id in late.keys { state.waiters[id] = nil }
+        for id in late.keys { _ = state.remove(id) }
         state.queue.removeAll { late[$0.id] != nil }
         return Array(late.values)
       }
