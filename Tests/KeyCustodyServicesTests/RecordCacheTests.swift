@@ -36,6 +36,25 @@ struct RecordCacheTests {
     try await notes.roundTrip()
   }
 
+  @Test("Of many resources so many are remembered, and of these the ones in use")
+  func bounded() async throws {
+    let bench = try await ServiceBench()
+    let used = try await bench.makeResource("used")
+    let found = try #require(try await bench.custody.resources.readRevised(try KeyCustody.path(used.id)))
+    let cache = RecordCache(maximumRecent: 10)
+    _ = cache.remember(found, readAt: 0)
+    for number in 0..<100 {
+      let other = try await bench.custody.createResource(
+        ResourceID("other-\(number)"), tenant: TenantID("contoso"), profile: try .language())
+      let record = try #require(try await bench.custody.resources.readRevised(try KeyCustody.path(other.id)))
+      _ = cache.remember(record, readAt: 0)
+      #expect(cache[used.id] != nil && cache[other.id] != nil && cache.count <= 20)
+    }
+    #expect(try cache[ResourceID("other-0")] == nil)
+    cache.forget(used.id)
+    #expect(cache[used.id] == nil)
+  }
+
   @Test("E12: upkeep leaves in memory what is in use, and nothing else")
   func upkeep() async throws {
     let bench = try await ServiceBench()

@@ -72,7 +72,9 @@ extension KeyCustody {
       guard let id = try? ResourceID(name) else { return }
       let keys = cache[id]?.rootKeys.map(\.id) ?? []
       cache.forget(id, isDeleted: true)
-      return leases.end(keys)
+      leases.end(keys)
+      // It may have leases though nothing else of it is remembered.
+      return recheck(of: id)
     }
     let deletions = cache.deletions
     guard let found = try? resources.decode(record) else { return }

@@ -2,7 +2,8 @@ import KeyCustody
 import KeyCustodyEnvelope
 import Synchronization
 
-/// The resources that this process remembers, each by the newest record it has seen, and what seals and opens by them.
+/// The resources that this process remembers, each by the newest record it has seen, and what seals and opens by them:
+/// at most some 260,000, of which those that were not used for longest are forgotten first.
 final class RecordCache: Sendable {
   /// What seals and opens one resource's values of one data class.
   private struct Ports {
@@ -26,7 +27,10 @@ final class RecordCache: Sendable {
     func outline(_ id: ResourceID) -> ResourceOutline { ResourceOutline(id, profile, rootKeys) }
   }
   private struct State {
-    var entries: [ResourceID: Entry] = [:]
+    let maximumRecent: Int
+    /// What was remembered or used of late, and what was before that.
+    private var recent: [ResourceID: Entry] = [:]
+    private var older: [ResourceID: Entry] = [:]
     /// Nearly all resources have one of a few.
     var profiles: [Profile: ResourceOutline.SharedProfile] = [:]
     /// Apart from the records: whoever looks one up takes a copy, and this is small.
@@ -43,18 +47,47 @@ final class RecordCache: Sendable {
       return new
     }
 
+    init(maximumRecent: Int) { self.maximumRecent = maximumRecent }
+
+    /// What is remembered of a resource, which counts as used.
+    mutating func entry(_ id: ResourceID) -> Entry? {
+      if let entry = recent[id] { return entry }
+      guard let entry = older.removeValue(forKey: id) else { return nil }
+      keep(entry, of: id)
+      return entry
+    }
+
+    mutating func keep(_ entry: Entry, of id: ResourceID) {
+      if recent.count >= maximumRecent {
+        // What was not used since the last time goes.
+        (older, recent) = (recent, [:])
+      }
+      recent[id] = entry
+    }
+
+    var count: Int { recent.count + older.count }
+
+    mutating func forgetEntries() { (recent, older) = ([:], [:]) }
+
     mutating func forget(_ id: ResourceID) {
-      entries[id] = nil
+      recent[id] = nil
+      older[id] = nil
       portCount -= ports.removeValue(forKey: id)?.count ?? 0
     }
   }
-  private let state = Mutex(State())
+  private let state: Mutex<State>
   /// The most data classes that are remembered to be sealed for; past that all are made anew.
   private static let maximumPorts = 512
 
   private static let maximumProfiles = 64
 
-  subscript(_ id: ResourceID) -> ResourceOutline? { state.withLock { $0.entries[id]?.outline(id) } }
+  /// - Parameter maximumRecent: half of the resources that are remembered at most.
+  init(maximumRecent: Int = 1 << 17) { state = Mutex(State(maximumRecent: maximumRecent)) }
+
+  subscript(_ id: ResourceID) -> ResourceOutline? { state.withLock { $0.entry(id)?.outline(id) } }
+
+  /// How many resources are remembered.
+  var count: Int { state.withLock { $0.count } }
 
   var deletions: UInt64 { state.withLock { $0.deletions } }
 
@@ -74,20 +107,20 @@ final class RecordCache: Sendable {
   ) -> News {
     let id = found.value.id
     return state.withLock { state in
-      let known = state.entries[id]
+      let known = state.entry(id)
       if let known, known.revision >= found.revision { return News(isOutdated: known.revision > found.revision) }
       // What is known is older, and goes in any case.
       state.forget(id)
       if deletions == state.deletions {
         let outline = ResourceOutline(found.value, state.shared(found.value.profile))
-        state.entries[id] = Entry(outline, found.revision)
+        state.keep(Entry(outline, found.revision), of: id)
       }
       return News(isNews: true, retired: known.map { found.value.retired(since: $0.outline(id)) } ?? [])
     }
   }
 
   /// The revision of what is remembered of a resource.
-  func revision(_ id: ResourceID) -> StoreRevision? { state.withLock { $0.entries[id]?.revision } }
+  func revision(_ id: ResourceID) -> StoreRevision? { state.withLock { $0.entry(id)?.revision } }
 
   func forget(_ id: ResourceID, isDeleted: Bool = false) {
     state.withLock { state in
@@ -99,7 +132,7 @@ final class RecordCache: Sendable {
   /// Everything may have changed: look before the next use.
   func forgetAll() {
     state.withLock { state in
-      state.entries = [:]
+      state.forgetEntries()
       state.profiles = [:]
       state.ports = [:]
       state.portCount = 0
@@ -139,7 +172,7 @@ final class RecordCache: Sendable {
     _ id: ResourceID, _ dataClass: String, if isRight: (ResourceOutline) -> Bool, _ body: (inout Ports) -> Void
   ) {
     state.withLock { state in
-      guard let found = state.entries[id], isRight(found.outline(id)) else { return }
+      guard let found = state.entry(id), isRight(found.outline(id)) else { return }
       if state.portCount >= Self.maximumPorts {
         state.ports = [:]
         state.portCount = 0
