@@ -5,7 +5,9 @@ import KeyCustodyVault
 /// A root key that is to be wrapped.
 struct NewRootKey: Sendable {
   let material: SharedSecret
-  let commitment: [UInt8]
+  let id: RootKeyID
+  /// As it stands in records.
+  let commitment: String
   let layer: Layer
   let group: RootKeyGroup
   let epoch: Int
@@ -15,7 +17,9 @@ struct NewRootKey: Sendable {
     _ layer: Layer, _ group: RootKeyGroup, epoch: Int, random: any RandomSource
   ) throws(KeyCustodyError) {
     material = SharedSecret(try RootKey.generateMaterial(random: random))
-    commitment = try RootKey.commitment(of: material.bytes)
+    let commitment = try RootKey.commitment(of: material.bytes)
+    id = RootKeyID(commitment: commitment)
+    self.commitment = commitment.hexadecimal
     self.layer = layer
     self.group = group
     self.epoch = epoch
@@ -24,7 +28,8 @@ struct NewRootKey: Sendable {
   /// One that was: `material` is what the record commits to.
   init(_ material: SharedSecret, of record: RootKeyRecord) {
     self.material = material
-    commitment = [UInt8](hexadecimal: record.commitment) ?? []
+    id = record.id
+    commitment = record.commitment
     layer = record.layer
     group = record.group
     epoch = record.epoch
@@ -64,10 +69,9 @@ extension KeyCustody {
     for (key, (envelope, wrapped)) in zip(keys, zip(unfinished, wrapped)) {
       records.append(
         RootKeyRecord(
-          id: RootKeyID(commitment: key.commitment), commitment: key.commitment.hexadecimal, layer: key.layer,
-          group: key.group, epoch: key.epoch, kek: kek.uri, algorithm: algorithm, holder: kek.holder,
-          isCustomerManaged: kek.isCustomerManaged, envelope: envelope.finished(encryptedKey: wrapped),
-          isPrimary: true, created: environment.time.now()))
+          id: key.id, commitment: key.commitment, layer: key.layer, group: key.group, epoch: key.epoch, kek: kek.uri,
+          algorithm: algorithm, holder: kek.holder, isCustomerManaged: kek.isCustomerManaged,
+          envelope: envelope.finished(encryptedKey: wrapped), isPrimary: true, created: environment.time.now()))
     }
     _ = try await material(of: records, resource, under: kek)
     return records

@@ -55,10 +55,8 @@ import Testing
     else { return nil }
     let parts = FlattenedJWE.Parts(encryptedKey: wrapped, iv: iv, ciphertext: ciphertext, tag: tag)
     do throws(KeyCustodyError) {
-      let opened = try await FlattenedJWE.open(parts, protected: envelope.protected) {
-        (wrapped) async throws(KeyCustodyError) in
-        try AES256KeyWrap.unwrap(wrapped, key: unsafe key.span.bytes)
-      }
+      let contentKey = try AES256KeyWrap.unwrap(wrapped, key: unsafe key.span.bytes)
+      let opened = try FlattenedJWE.open(parts, protected: envelope.protected, with: contentKey)
       return opened.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
     } catch { return nil }
   }

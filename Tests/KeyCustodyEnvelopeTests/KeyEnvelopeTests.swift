@@ -177,15 +177,14 @@ import Testing
   }
 
   @Test("RFC 7520, section 5.2: the content of the RSA-OAEP and A256GCM sample opens under its content key")
-  func rfc7520() async throws {
+  func rfc7520() throws {
     let parts = FlattenedJWE.Parts(
       encryptedKey: [1], iv: try #require([UInt8](base64URL: RFC7520.iv)),
       ciphertext: try #require([UInt8](base64URL: RFC7520.ciphertext)),
       tag: try #require([UInt8](base64URL: RFC7520.tag)))
     let contentKey = try #require([UInt8](base64URL: RFC7520.contentKey))
-    let opened = try await FlattenedJWE.open(parts, protected: RFC7520.protected) {
-      (_) async throws(KeyCustodyError) in SecretBytes(copying: contentKey)
-    }
+    let opened = try FlattenedJWE.open(
+      parts, protected: RFC7520.protected, with: SecretBytes(copying: contentKey))
     let text = opened.withBytes { bytes in String(decoding: (0..<bytes.byteCount).map { bytes[$0] }, as: UTF8.self) }
     #expect(text.hasPrefix("You can trust us to stick with you through thick and thin"))
   }

@@ -57,6 +57,24 @@ struct PostgreSQLSealedTableTests {
     await #expect(throws: KeyCustodyError.of(.invalidInput, .badConfigurationValue)) { try await store.openTable() }
   }
 
+  @Test("Who may make no schema is told so, and may use one that is there")
+  func rights() async throws {
+    let store = try ServerStore()
+    let guest = "guest_\(UInt64.random(in: 0...UInt64.max))"
+    try store.ask("CREATE ROLE \(guest) LOGIN")
+    let asGuest: [String: ConfigurationValue] = ["url": .string("\(store.server.url())&user=\(guest)")]
+    let error = await #expect(throws: KeyCustodyError.of(.unavailable, .unreachable)) {
+      try await store.openTable(asGuest)
+    }
+    #expect(error?.message.contains("may not use the tables") == true)
+    #expect(error?.remedy.contains("GRANT") == true)
+    try store.ask("CREATE SCHEMA $; GRANT ALL ON SCHEMA $ TO \(guest)")
+    let table = try await store.openTable(asGuest)
+    try await table.put(Self.sealed(1), label: [], as: "a", of: notes)
+    await table.close()
+    try store.ask("DROP SCHEMA $ CASCADE; DROP ROLE \(guest)")
+  }
+
   @Test("Sessions that the server ends, again and again, are noticed by nobody who reads or changes")
   func endedSessions() async throws {
     let store = try ServerStore()

@@ -32,18 +32,6 @@ enum FlattenedJWE {
       tag: sealed.suffix(AES256GCM.tagLength))
   }
 
-  /// Decrypts.
-  ///
-  /// - Throws: `integrityFailure` (`not-authentic`); what `unwrap` throws.
-  static func open(
-    _ parts: Parts, protected: String,
-    unwrap: ([UInt8]) async throws(KeyCustodyError) -> SecretBytes
-  ) async throws(KeyCustodyError) -> SecretBytes {
-    try requireLengths(parts)
-    let contentKey = try await unwrap(parts.encryptedKey)
-    return try open(parts, protected: protected, with: contentKey)
-  }
-
   /// Decrypts, with the content key that was unwrapped.
   ///
   /// - Throws: `integrityFailure` (`not-authentic`).

@@ -5,8 +5,8 @@ import KeyCustodyEnvelope
 /// awake, which is ready for use, or at rest while nobody uses it.
 ///
 /// An object, and a small one: a process may hold hundreds of thousands, in a table of which half is empty.
-// Unchecked: what changes is read and written under the lock of the table that it stands in.
 final class Lease: @unchecked Sendable {
+  // Unchecked: what changes is read and written under the lock of the table that it stands in.
   let resource: ResourceID
   private let access: LeaseAccess
   private let end: Int64

@@ -12,8 +12,10 @@ enum StoreSchema {
   static func open(_ session: ServerSession, _ server: Server, by deadline: ContinuousClock.Instant)
     throws(KeyCustodyError) -> [UInt8]
   {
-    // Another process may be making them too: whoever comes second looks again.
-    for _ in 0..<20 {
+    // Another process may be making them too: whoever comes second looks again, and not at once.
+    let nap = try Wakeup()
+    for attempt in 0..<20 {
+      if attempt > 1 { nap.wait(for: .milliseconds(1 << min(attempt, 6))) }
       switch try found(session, server, by: deadline) {
       case version: return try uuid(session, server, by: deadline)
       case let found? where found < version: try migrate(session, server, by: deadline)
@@ -83,17 +85,22 @@ enum StoreSchema {
     _ session: ServerSession, _ server: Server, by deadline: ContinuousClock.Instant
   ) throws(KeyCustodyError) {
     let (statements, kind) = (server.statements, server.kind)
+    var refusal: ServerFailure?
     let made = try once(session, server, by: deadline) { (connection) throws(ServerFailure) in
       do throws(ServerFailure) {
         _ = try connection.exchange([Step(kind.makeSchema)], by: deadline)
       } catch {
         // It is there, or this user may not make it but only use it.
-        if case .refused("42501", _) = error {} else if !error.isCollision { throw error }
+        if case .refused("42501", _) = error { refusal = error } else if !error.isCollision { throw error }
       }
       return try connection.exchange(
         [Step(statements.begin)] + kind.makeFormat + [Step(statements.commit)], by: deadline)
     }
-    if case .failure(let failure) = made, !failure.isCollision { throw KeyCustodyError(failure, server.place) }
+    guard case .failure(let failure) = made, !failure.isCollision else { return }
+    guard case .refused("3F000", _) = failure else { throw KeyCustodyError(failure, server.place) }
+    // Either there is none, or another has just made it: a server's sessions hear of that a little later than it can
+    // be collided with.
+    if let refusal { throw KeyCustodyError(refusal, server.place) }
   }
 
   /// Takes one step to the present format, where nobody else has taken it yet.
