@@ -101,12 +101,30 @@ struct ProfileTests {
 
   @Test("A profile survives being written down, and one of an older record is read")
   func coding() throws {
-    for profile in try Profile.known() {
-      #expect(try JSONDecoder().decode(Profile.self, from: JSONEncoder().encode(profile)) == profile)
+    var full = Profile(
+      name: "\"full\"\n/ü", dataClasses: [.init(name: try DataClass("Stored"), group: .longTerm)],
+      keyTypes: [.rsa(bits: 3072), .ec(.p521)], requiresSameRegion: true, rotation: .reencrypt)
+    full.requiresAccessPolicies = true
+    full.grantee = .registeredService
+    full.versionChoice = .newest
+    full.operations = [.init("train", stopsWithKey: true), .init("list", stopsWithKey: false)]
+    full.longTermAfterHours = 48
+    (full.transientEpochHours, full.transientLifetimeHours, full.advisedDaysOfOldKey) = (3, 4, 5)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    for profile in try Profile.known() + [full] {
+      let text = try encoder.encode(profile)
+      #expect(try JSONDecoder().decode(Profile.self, from: text) == profile)
+      // In the records of resources it is read and written in another way, and is the same.
+      var writer = JSONWriter()
+      profile.write(to: &writer)
+      #expect(writer.bytes == Array(text))
+      #expect(try Profile(json: JSON(writer.bytes)) == profile)
     }
     let old = #"{"name":"mine","dataClasses":[],"keyTypes":[],"requiresSameRegion":false,"rotation":"rewrap"}"#
     let read = try JSONDecoder().decode(Profile.self, from: Data(old.utf8))
     #expect(read == Profile(name: "mine", dataClasses: []))
+    #expect(try Profile(json: JSON(Array(old.utf8))) == read)
   }
 
   @Test("The table in the documentation is the one that the profiles make")

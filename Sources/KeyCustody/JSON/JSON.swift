@@ -49,8 +49,8 @@ package enum JSON: Sendable, Hashable {
     }
 
     private func position(of name: String) -> Int? {
-      // Not `==`, for which the Kelvin sign is a K.
-      members.firstIndex { $0.name.utf8.elementsEqual(name.utf8) }
+      // Not by `==` alone, for which the Kelvin sign is a K; but it is the quicker in saying no.
+      members.firstIndex { $0.name == name && $0.name.utf8.elementsEqual(name.utf8) }
     }
   }
 }
@@ -130,10 +130,10 @@ extension JSON {
     }
   }
 
-  private static func write(_ text: String, to output: inout [UInt8]) {
+  static func write(_ text: String, to output: inout [UInt8]) {
     let quote = UInt8(ascii: "\""), backslash = UInt8(ascii: "\\")
     output.append(quote)
-    if !text.utf8.contains(where: { $0 < 0x20 || $0 == quote || $0 == backslash }) {
+    if !text.utf8.span.contains(where: { $0 < 0x20 || $0 == quote || $0 == backslash }) {
       output.append(contentsOf: text.utf8)
     } else {
       for byte in text.utf8 {
@@ -150,5 +150,12 @@ extension JSON {
       }
     }
     output.append(quote)
+  }
+}
+
+extension Span<UInt8> {
+  fileprivate func contains(where isFound: (UInt8) -> Bool) -> Bool {
+    for index in indices where isFound(self[index]) { return true }
+    return false
   }
 }

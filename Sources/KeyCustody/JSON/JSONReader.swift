@@ -101,8 +101,8 @@ private struct JSONReader {
       skipSpace()
       guard next == UInt8(ascii: "\"") else { throw refused("A member has no name.") }
       let name = try string()
-      if members.count == 8 { names = Set(members.map(\.name)) }
-      let isNew = members.count < 8 ? !members.contains { $0.name == name } : names.insert(name).inserted
+      if members.count == 16 { names = Set(members.map(\.name)) }
+      let isNew = members.count < 16 ? !members.contains { $0.name == name } : names.insert(name).inserted
       guard isNew else { throw refused("A name stands twice in an object.") }
       skipSpace()
       guard take(":") else { throw refused("A member has no value.") }

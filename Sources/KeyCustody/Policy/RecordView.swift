@@ -1,18 +1,22 @@
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
-
 /// A typed view of records of a ``PolicyStore``: JSON with sorted keys, and changes by compare-and-set.
-public struct RecordView<Value: Codable & Sendable>: Sendable {
+public struct RecordView<Value: Sendable>: Sendable {
   /// The store behind the view.
   public let store: any PolicyStore
+  private let form: RecordForm<Value>
   private let decoded = DecodedRecords()
   private static var attempts: Int { 64 }
 
   /// A view of `store`.
-  public init(_ store: any PolicyStore) { self.store = store }
+  public init(_ store: any PolicyStore) where Value: Codable {
+    self.store = store
+    form = .codable()
+  }
+
+  /// A view of `store`, of values that read and write themselves.
+  package init(_ store: any PolicyStore) where Value: JSONCoded {
+    self.store = store
+    form = .selfCoded()
+  }
 
   /// A record's value, and the revision at which it was last written.
   public struct Revised: Sendable {
@@ -142,7 +146,7 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
   }
 
   private func value(_ record: PolicyRecord) throws(KeyCustodyError) -> Value {
-    do { return try JSONDecoder().decode(Value.self, from: Data(record.value)) } catch {
+    do { return try form.read(record.value) } catch {
       throw KeyCustodyError(
         .integrityFailure, .damaged, "The record '\(record.key)' of the policy store is not what it should be.",
         remedy: "Restore the policy store from a backup.", diagnostic: "\(error)")
@@ -150,9 +154,7 @@ public struct RecordView<Value: Codable & Sendable>: Sendable {
   }
 
   private func encode(_ value: Value) throws(KeyCustodyError) -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    do { return Array(try encoder.encode(value)) } catch {
+    do { return try form.write(value) } catch {
       throw KeyCustodyError(.fault, .internalFault, "A record could not be written as JSON.", diagnostic: "\(error)")
     }
   }

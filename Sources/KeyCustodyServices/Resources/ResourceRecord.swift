@@ -4,7 +4,7 @@ import KeyCustodyEnvelope
 /// One root key of a resource, wrapped.
 ///
 /// The envelope is all that is ever stored of it.
-struct RootKeyRecord: Codable, Sendable, Hashable {
+struct RootKeyRecord: Sendable, Hashable {
   var id: RootKeyID
   /// SHA-512-derived commitment, hexadecimal: what an unwrapped key must prove to be.
   var commitment: String
@@ -30,7 +30,7 @@ struct RootKeyRecord: Codable, Sendable, Hashable {
 }
 
 /// A resource as it is stored.
-struct ResourceRecord: Codable, Sendable {
+struct ResourceRecord: Sendable {
   var id: ResourceID
   var tenant: TenantID
   var region: Region
