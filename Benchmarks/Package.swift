@@ -14,9 +14,12 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CP11Kit", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
+    .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .target(
-      name: "CBaseline", dependencies: ["CP11Kit"],
-      linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto"), .linkedLibrary("sqlite3")]),
+      name: "CBaseline", dependencies: ["CP11Kit", "CLibPQ"],
+      linkerSettings: [
+        .linkedLibrary("ssl"), .linkedLibrary("crypto"), .linkedLibrary("sqlite3"), .linkedLibrary("pq"),
+      ]),
     .executableTarget(
       name: "bench",
       dependencies: [
@@ -27,6 +30,7 @@ let package = Package(
         .product(name: "KeyCustodyFile", package: "key-custody"),
         .product(name: "KeyCustodyPKCS11", package: "key-custody"),
         .product(name: "KeyCustodySQLite", package: "key-custody"),
+        .product(name: "KeyCustodyPostgreSQL", package: "key-custody"),
         .product(name: "keycustody", package: "key-custody"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Hummingbird", package: "hummingbird"),

@@ -17,7 +17,7 @@ public struct Identifier<Tag>: Sendable, Hashable {
         remedy: "Use 1 to 127 of 0-9, a-z, A-Z and '-'.")
     }
     self.spelling = spelling
-    self.folded = spelling.lowercased()
+    self.folded = spelling.lowercasedASCII
   }
 
   private static func allows(_ byte: UInt8) -> Bool {

@@ -39,9 +39,8 @@ final class SoftwareKeyWorkers: Sendable {
     _ lane: Lane, _ work: @Sendable () throws(KeyCustodyError) -> sending Result
   ) async throws(KeyCustodyError) -> sending Result {
     let (row, index) = take(lane)
-    defer { release(row, index) }
     return try await workers[row][index].run { () throws(KeyCustodyError) in
-      defer { kc_clear_stack() }
+      defer { self.finish(row, index) }
       return try work()
     }
   }
@@ -51,8 +50,7 @@ final class SoftwareKeyWorkers: Sendable {
     let (row, index) = take(lane)
     workers[row][index].perform {
       work()
-      kc_clear_stack()
-      self.release(row, index)
+      self.finish(row, index)
     }
   }
 
@@ -66,5 +64,12 @@ final class SoftwareKeyWorkers: Sendable {
     return (row, index)
   }
 
-  private func release(_ row: Int, _ index: Int) { loads.withLock { $0[row][index] -= 1 } }
+  /// Ends a piece of work, on its thread: what is the last there for now clears the stack for all.
+  private func finish(_ row: Int, _ index: Int) {
+    let left = loads.withLock { loads in
+      loads[row][index] -= 1
+      return loads[row][index]
+    }
+    if left == 0 { kc_clear_stack() }
+  }
 }

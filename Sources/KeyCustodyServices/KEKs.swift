@@ -14,6 +14,15 @@ struct KEK: Sendable {
   let allowed: AllowedKey?
 }
 
+extension KEK {
+  /// The one that a root key is under, about which its owner is asked at each use.
+  init(of record: RootKeyRecord) {
+    self.init(
+      uri: record.kek, algorithm: record.algorithm, holder: record.holder, isCustomerManaged: record.isCustomerManaged,
+      allowed: nil)
+  }
+}
+
 /// KEKs for the work of a moment on many root keys.
 ///
 /// Whether the service may use its own is asked anew after a second, and the answer is never taken for longer than a lease
@@ -50,8 +59,7 @@ final class KEKs: Sendable {
     guard record.isCustomerManaged else {
       return try await own(Name(uri: record.kek, holder: record.holder, isForWrapping: false), context)
     }
-    return KEK(
-      uri: record.kek, algorithm: record.algorithm, holder: record.holder, isCustomerManaged: true, allowed: nil)
+    return KEK(of: record)
   }
 
   private func own(_ name: Name, _ context: CallContext) async throws(KeyCustodyError) -> KEK {

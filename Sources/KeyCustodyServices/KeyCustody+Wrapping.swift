@@ -56,25 +56,32 @@ extension KeyCustody {
       unfinished.append(try UnfinishedEnvelope(key.material.bytes, facts: facts, random: environment.random))
     }
     let contentKeys = unfinished.map(\.contentKey)
-    var wrapped: [[UInt8]] = []
-    if let allowed = kek.allowed {
-      wrapped = try await allowed.wrapAll(contentKeys, algorithm: algorithm, context: context)
-    } else {
-      for key in contentKeys {
-        wrapped.append(
-          try await wrap(key.bytes, with: kek.uri, algorithm: algorithm, as: kek.holder, context: context()))
-      }
-    }
+    let proven = try await wrapAndUnwrap(contentKeys, under: kek, algorithm: algorithm, context)
     var records: [RootKeyRecord] = []
-    for (key, (envelope, wrapped)) in zip(keys, zip(unfinished, wrapped)) {
+    for (key, (envelope, proven)) in zip(keys, zip(unfinished, proven)) {
+      try envelope.prove(key.material.bytes, opensWith: proven.unwrapped.bytes)
       records.append(
         RootKeyRecord(
           id: key.id, commitment: key.commitment, layer: key.layer, group: key.group, epoch: key.epoch, kek: kek.uri,
           algorithm: algorithm, holder: kek.holder, isCustomerManaged: kek.isCustomerManaged,
-          envelope: envelope.finished(encryptedKey: wrapped), isPrimary: true, created: environment.time.now()))
+          envelope: envelope.finished(encryptedKey: proven.wrapped), isPrimary: true, created: environment.time.now()))
     }
-    _ = try await material(of: records, resource, under: kek)
     return records
+  }
+
+  private func wrapAndUnwrap(
+    _ keys: [SharedSecret], under kek: KEK, algorithm: WrapAlgorithm, _ context: () -> CallContext
+  ) async throws(KeyCustodyError) -> [ProvenWrapping] {
+    if let allowed = kek.allowed {
+      return try await allowed.wrapAndUnwrapAll(keys, algorithm: algorithm, context: context)
+    }
+    var proven: [ProvenWrapping] = []
+    for key in keys {
+      let wrapped = try await wrap(key.bytes, with: kek.uri, algorithm: algorithm, as: kek.holder, context: context())
+      let unwrapped = try await unwrap(wrapped, under: kek, algorithm: algorithm, context: context())
+      proven.append(ProvenWrapping(wrapped: wrapped, unwrapped: SharedSecret(unwrapped)))
+    }
+    return proven
   }
 
   /// What root keys under one KEK unwrap to; each is checked to be the one that was recorded.
@@ -91,7 +98,9 @@ extension KeyCustody {
         envelopes.map(\.encryptedKey), algorithm: first.algorithm, context: context)
     } else {
       for (record, envelope) in zip(records, envelopes) {
-        contentKeys.append(SharedSecret(try await unwrap(envelope.encryptedKey, under: record, context: context())))
+        contentKeys.append(
+          SharedSecret(
+            try await unwrap(envelope.encryptedKey, under: kek, algorithm: record.algorithm, context: context())))
       }
     }
     var material: [SharedSecret] = []

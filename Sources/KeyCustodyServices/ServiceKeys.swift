@@ -147,7 +147,7 @@ extension KeyCustody {
     let context = context(of: resource, holder: record.holder)
     let material = try await record.envelope.open(expecting: record.facts(resource)) {
       (wrapped) async throws(KeyCustodyError) -> SecretBytes in
-      try await unwrap(wrapped, under: record, context: context)
+      try await unwrap(wrapped, under: KEK(of: record), algorithm: record.algorithm, context: context)
     }
     let key = try RootKey(material: material, nonces: nonces)
     try record.require(key.commitment, resource)

@@ -16,40 +16,41 @@ package struct AllowedKey: Sendable {
   let rules: [KeyUse: String]
   let vaults: Vaults
 
-  /// Wraps short secrets; answers in their order.
+  /// Wraps short secrets, and unwraps what came of it; answers in their order.
   ///
-  /// - Parameter context: called once for all where the provider does them in one go, and for each otherwise.
+  /// - Parameter context: called once for all where the provider does them in one go, and for each use otherwise.
   /// - Throws: what the provider throws.
-  package func wrapAll(
+  package func wrapAndUnwrapAll(
     _ secrets: [SharedSecret], algorithm: WrapAlgorithm, context: () -> CallContext
-  ) async throws(KeyCustodyError) -> [[UInt8]] {
+  ) async throws(KeyCustodyError) -> [ProvenWrapping] {
     if let provider = provider as? any KeyBatches {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
-      return try await recorded(.wrapKey, request.context, count: secrets.count) { () throws(KeyCustodyError) in
-        try await provider.wrapAll(secrets, with: request)
+      return try await recorded([.wrapKey, .unwrapKey], request.context, count: secrets.count) {
+        () throws(KeyCustodyError) in try await provider.wrapAndUnwrapAll(secrets, with: request)
       }
     }
     var wrapped: [[UInt8]] = []
     for secret in secrets {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
       wrapped.append(
-        try await recorded(.wrapKey, request.context) { () throws(KeyCustodyError) in
+        try await recorded([.wrapKey], request.context) { () throws(KeyCustodyError) in
           try await provider.wrap(secret.bytes, with: request).bytes
         })
     }
-    return wrapped
+    let unwrapped = try await unwrapAll(wrapped, algorithm: algorithm, context: context)
+    return zip(wrapped, unwrapped).map(ProvenWrapping.init)
   }
 
   /// Unwraps what was wrapped for this version; answers in their order.
   ///
-  /// - Parameter context: as of ``wrapAll(_:algorithm:context:)``.
+  /// - Parameter context: as of ``wrapAndUnwrapAll(_:algorithm:context:)``.
   /// - Throws: what the provider throws.
   package func unwrapAll(
     _ wrapped: [[UInt8]], algorithm: WrapAlgorithm, context: () -> CallContext
   ) async throws(KeyCustodyError) -> [SharedSecret] {
     if let provider = provider as? any KeyBatches {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
-      return try await recorded(.unwrapKey, request.context, count: wrapped.count) { () throws(KeyCustodyError) in
+      return try await recorded([.unwrapKey], request.context, count: wrapped.count) { () throws(KeyCustodyError) in
         try await provider.unwrapAll(wrapped, with: request)
       }
     }
@@ -57,32 +58,37 @@ package struct AllowedKey: Sendable {
     for bytes in wrapped {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
       secrets.append(
-        try await recorded(.unwrapKey, request.context) { () throws(KeyCustodyError) in
+        try await recorded([.unwrapKey], request.context) { () throws(KeyCustodyError) in
           SharedSecret(try await provider.unwrap(bytes, with: request))
         })
     }
     return secrets
   }
 
+  /// Records each use, once for each of `count`, whatever comes of them.
   private func recorded<Answer>(
-    _ use: KeyUse, _ context: CallContext, count: Int = 1, _ body: () async throws(KeyCustodyError) -> Answer
+    _ uses: [KeyUse], _ context: CallContext, count: Int = 1, _ body: () async throws(KeyCustodyError) -> Answer
   ) async throws(KeyCustodyError) -> Answer {
-    var event = vaults.event(.key(use.permission), uri, .caller(caller), context)
+    var events = uses.map { vaults.event(.key($0.permission), uri, .caller(caller), context) }
     let answer: Answer
     do throws(KeyCustodyError) {
-      guard let rule = rules[use] else {
-        event.outcome = .refused
-        throw VaultErrors.denied(event.principal, .key(use.permission), uri.description, rule: event.rule, context)
+      for (index, use) in uses.enumerated() {
+        guard let rule = rules[use] else {
+          var event = events[index]
+          event.outcome = .refused
+          events = [event]
+          throw VaultErrors.denied(event.principal, .key(use.permission), uri.description, rule: event.rule, context)
+        }
+        events[index].rule = rule
       }
-      event.rule = rule
       answer = try await body()
     } catch {
-      event.error = "\(error.code.rawValue)/\(error.reason.rawValue)"
-      try await vaults.audit.record([AuditEvent](repeating: event, count: count))
+      for index in events.indices { events[index].error = "\(error.code.rawValue)/\(error.reason.rawValue)" }
+      try await vaults.audit.record(events.flatMap { [AuditEvent](repeating: $0, count: count) })
       throw error
     }
-    event.outcome = .allowed
-    try await vaults.audit.record([AuditEvent](repeating: event, count: count))
+    for index in events.indices { events[index].outcome = .allowed }
+    try await vaults.audit.record(events.flatMap { [AuditEvent](repeating: $0, count: count) })
     return answer
   }
 }

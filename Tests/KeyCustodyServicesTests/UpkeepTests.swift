@@ -87,7 +87,7 @@ struct UpkeepTests {
     bench.audit.removeAll()
     let secret = SharedSecret(SecretBytes(copying: [UInt8](repeating: 7, count: 32)))
     let refusal = await failure {
-      _ = try await key.wrapAll([secret], algorithm: .aes256KW, context: { context })
+      _ = try await key.wrapAndUnwrapAll([secret], algorithm: .aes256KW, context: { context })
     }
     #expect(refusal == error(.denied, .accessDenied))
     #expect(bench.audit.events.map(\.outcome) == [.refused])

@@ -1,5 +1,6 @@
 #include "include/rewrap.h"
 
+#include <libpq-fe.h>
 #include <openssl/evp.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -88,6 +89,98 @@ int64_t baseline_rewrap(const char *path, int count, int keys, int length) {
     if (rewrap(db, context, old, new, count, keys, value, length)) took = now() - start;
   }
   sqlite3_close(db);
+  EVP_CIPHER_CTX_free(context);
+  return took;
+}
+
+// MARK: PostgreSQL
+
+static int does(PGconn *db, const char *format, const char *schema) {
+  char text[256];
+  snprintf(text, sizeof text, format, schema);
+  PGresult *result = PQexec(db, text);
+  int good = PQresultStatus(result) == PGRES_COMMAND_OK;
+  PQclear(result);
+  return good;
+}
+
+static int prepare(PGconn *db, const char *name, const char *format, const char *schema) {
+  char text[256];
+  snprintf(text, sizeof text, format, schema);
+  PGresult *result = PQprepare(db, name, text, 0, NULL);
+  int good = PQresultStatus(result) == PGRES_COMMAND_OK;
+  PQclear(result);
+  return good;
+}
+
+static int put(PGconn *db, const char *statement, const char *key, const uint8_t *value, int length) {
+  const char *values[] = {key, (const char *)value};
+  int lengths[] = {0, length}, formats[] = {0, 1};
+  PGresult *result = PQexecPrepared(db, statement, 2, values, lengths, formats, 1);
+  int good = PQresultStatus(result) == PGRES_COMMAND_OK && strcmp(PQcmdTuples(result), "1") == 0;
+  PQclear(result);
+  return good;
+}
+
+static int get(PGconn *db, const char *key, uint8_t *value, int length) {
+  const char *values[] = {key};
+  PGresult *result = PQexecPrepared(db, "get", 1, values, NULL, NULL, 1);
+  int good = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 && PQgetlength(result, 0, 0) == length;
+  if (good) memcpy(value, PQgetvalue(result, 0, 0), length);
+  PQclear(result);
+  return good;
+}
+
+static int postgresql_fill(PGconn *db, EVP_CIPHER_CTX *context, const uint8_t *kek, const char *schema, int count, int keys, uint8_t *value, int length) {
+  int good = does(db, "CREATE SCHEMA %s", schema) &&
+             does(db, "CREATE TABLE %s.records(name TEXT COLLATE \"C\" PRIMARY KEY, value BYTEA NOT NULL)", schema) &&
+             prepare(db, "add", "INSERT INTO %s.records VALUES($1, $2)", schema) &&
+             prepare(db, "get", "SELECT value FROM %s.records WHERE name = $1", schema) &&
+             prepare(db, "put", "UPDATE %s.records SET value = $2 WHERE name = $1", schema) && does(db, "BEGIN", schema);
+  for (int number = 0; good && number < count; number++) {
+    uint8_t key[KEY];
+    memset(key, number, sizeof key);
+    for (int index = 0; good && index < keys; index++) good = key_wrap(context, kek, key, KEY, value + index * WRAPPED, 1);
+    char text[64];
+    name(text, sizeof text, number);
+    good = good && put(db, "add", text, value, length);
+  }
+  return good && does(db, "COMMIT", schema);
+}
+
+static int postgresql_rewrap(PGconn *db, EVP_CIPHER_CTX *context, const uint8_t *old, const uint8_t *new, int count, int keys, uint8_t *value, int length) {
+  int good = 1;
+  for (int number = 0; good && number < count; number++) {
+    char text[64];
+    name(text, sizeof text, number);
+    good = get(db, text, value, length);
+    for (int index = 0; good && index < keys; index++) {
+      uint8_t key[KEY + 8];
+      good = key_wrap(context, old, value + index * WRAPPED, WRAPPED, key, 0) &&
+             key_wrap(context, new, key, KEY, value + index * WRAPPED, 1);
+    }
+    good = good && put(db, "put", text, value, length);
+  }
+  return good;
+}
+
+int64_t baseline_rewrap_postgresql(const char *address, const char *schema, int count, int keys, int length) {
+  enum { MOST = 65536 };
+  static uint8_t value[MOST];
+  uint8_t old[32], new[32];
+  memset(old, 1, sizeof old);
+  memset(new, 2, sizeof new);
+  memset(value, 'x', sizeof value);
+  PGconn *db = PQconnectdb(address);
+  EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+  int64_t took = -1;
+  if (length >= keys * WRAPPED && length <= MOST && PQstatus(db) == CONNECTION_OK &&
+      postgresql_fill(db, context, old, schema, count, keys, value, length)) {
+    int64_t start = now();
+    if (postgresql_rewrap(db, context, old, new, count, keys, value, length)) took = now() - start;
+  }
+  does(db, "DROP SCHEMA IF EXISTS %s CASCADE", schema);
+  PQfinish(db);
   EVP_CIPHER_CTX_free(context);
   return took;
 }

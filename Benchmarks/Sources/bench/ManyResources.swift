@@ -1,27 +1,31 @@
 import Foundation
 import KeyCustody
 import KeyCustodyFile
+import KeyCustodyPostgreSQL
 import KeyCustodySQLite
 import KeyCustodyServices
 import Logging
 
-/// A deployment of many resources in a folder: keys in files, state in SQLite.
+/// A deployment of many resources in a folder: keys in files, state in SQLite, or where it is told.
 struct ManyResources {
   let folder: TemporaryFolder
   let count: Int
+  /// The policy store's settings, where it is not a SQLite file of the folder.
+  private let state: [String: ConfigurationValue]?
   /// Of the stored form of one resource, in bytes.
   private(set) var recordLength = 0
   /// How many root keys each resource has.
   private(set) var keys = 0
 
   /// Makes them.
-  init(_ count: Int) async throws {
+  init(_ count: Int, state: [String: ConfigurationValue]? = nil) async throws {
     folder = try TemporaryFolder()
     self.count = count
+    self.state = state
     let key = (0..<32).map { _ in UInt8.random(in: 0...255) }
     try Data(key).write(to: URL(fileURLWithPath: "\(folder.path)/key"))
     try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(folder.path)/key")
-    let custody = try await Self.open(folder.path)
+    let custody = try await open()
     try await Self.each(count) { _ = try await custody.createResource($0, tenant: TenantID("tenant")) }
     let record = try await custody.policyStores["state"]?.read(RecordKey("resources/\(try Self.name(0).folded)"))
     keys = try await custody.resource(Self.name(0)).envelopes().count
@@ -30,7 +34,7 @@ struct ManyResources {
     recordLength = record.value.count
   }
 
-  func open() async throws -> KeyCustody { try await Self.open(folder.path) }
+  func open() async throws -> KeyCustody { try await Self.open(folder.path, state: state) }
 
   static func name(_ number: Int) throws -> ResourceID { try ResourceID("customer-\(number)") }
 
@@ -45,16 +49,19 @@ struct ManyResources {
     }
   }
 
-  static func open(_ folder: String) async throws -> KeyCustody {
+  static func open(_ folder: String, state: [String: ConfigurationValue]? = nil) async throws -> KeyCustody {
     var logger = Logger(label: "bench")
     logger.logLevel = .error
     return try await KeyCustody.open(
       KeyCustodyConfiguration([
         "keyProviders": [
           "keys": ["plugin": "file", "directory": .string("\(folder)/keys"), "keyFile": .string("\(folder)/key")]
-        ], "policyStores": ["state": ["plugin": "sqlite", "path": .string("\(folder)/state.sqlite")]],
+        ],
+        "policyStores": [
+          "state": .section(state ?? ["plugin": "sqlite", "path": .string("\(folder)/state.sqlite")])
+        ],
         "service": ["keyProvider": "keys", "policyStore": "state", "leaseSeconds": 900],
-      ]), plugins: [FilePlugin.plugin, SQLitePlugin.plugin], audit: NoAudit(),
+      ]), plugins: [FilePlugin.plugin, SQLitePlugin.plugin, PostgreSQLPlugin.plugin], audit: NoAudit(),
       environment: RuntimeEnvironment(logger: logger))
   }
 

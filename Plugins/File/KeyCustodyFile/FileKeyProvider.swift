@@ -91,9 +91,9 @@ public struct FileKeyProvider: KeyProvider {
 }
 
 extension FileKeyProvider: KeyBatches {
-  package func wrapAll(
+  package func wrapAndUnwrapAll(
     _ secrets: [SharedSecret], with request: WrapRequest
-  ) async throws(KeyCustodyError) -> [[UInt8]] { try await provider.wrapAll(secrets, with: request) }
+  ) async throws(KeyCustodyError) -> [ProvenWrapping] { try await provider.wrapAndUnwrapAll(secrets, with: request) }
 
   package func unwrapAll(
     _ wrapped: [[UInt8]], with request: WrapRequest

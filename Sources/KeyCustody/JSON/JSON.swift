@@ -49,8 +49,7 @@ package enum JSON: Sendable, Hashable {
     }
 
     private func position(of name: String) -> Int? {
-      // Not by `==` alone, for which the Kelvin sign is a K; but it is the quicker in saying no.
-      members.firstIndex { $0.name == name && $0.name.utf8.elementsEqual(name.utf8) }
+      members.firstIndex { $0.name.hasBytes(of: name) }
     }
   }
 }

@@ -150,14 +150,14 @@ private struct JSONReader {
     while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
     if next == UInt8(ascii: "\"") {
       defer { position += 1 }
-      return try text(bytes[start..<position])
+      return try text(bytes.span.extracting(start..<position))
     }
     return try escapedString(from: start)
   }
 
-  private func text(_ bytes: some Sequence<UInt8>) throws(KeyCustodyError) -> String {
-    guard let text = String(validating: bytes, as: UTF8.self) else { throw refused("A text is not UTF-8.") }
-    return text
+  private func text(_ bytes: Span<UInt8>) throws(KeyCustodyError) -> String {
+    guard let text = try? UTF8Span(validating: bytes) else { throw refused("A text is not UTF-8.") }
+    return String(copying: text)
   }
 
   /// The text that began at `start` and has an escape at the current place, or ends badly there.
@@ -167,7 +167,7 @@ private struct JSONReader {
       switch byte {
       case UInt8(ascii: "\""):
         position += 1
-        return try text(content)
+        return try text(content.span)
       case UInt8(ascii: "\\"):
         position += 1
         try escape(into: &content)

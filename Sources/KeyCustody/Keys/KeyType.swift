@@ -104,8 +104,8 @@ public struct KeyVersionID: Sendable, Hashable, Comparable, CustomStringConverti
   ///
   /// - Throws: `invalidInput` (`bad-name`).
   public init(_ text: String) throws(KeyCustodyError) {
-    let lower = text.lowercased()
-    guard lower.utf8.count == 32, let bytes = [UInt8](hexadecimal: lower), bytes.count == 16 else {
+    let lower = text.lowercasedASCII
+    guard lower.utf8.count == 32, lower.utf8.allSatisfy(\.isHexadecimal) else {
       throw KeyCustodyError(.invalidInput, .badName, "A key version is named by 32 hexadecimal digits.")
     }
     description = lower

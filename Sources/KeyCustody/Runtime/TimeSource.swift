@@ -149,21 +149,26 @@ extension RandomSource {
   }
 }
 
-/// The kernel's generator, through Swift's `SystemRandomNumberGenerator`.
+/// The kernel's generator.
 public struct SystemRandom: RandomSource {
   /// The kernel's generator.
   public init() {}
   /// Fills the buffer; the kernel's generator can't run dry once the machine is up.
+  ///
+  /// - Throws: `fault` where the system lets this process have none of it.
   public func fill(_ buffer: inout MutableRawSpan) throws(KeyCustodyError) {
-    var generator = SystemRandomNumberGenerator()
-    var offset = 0
-    while offset < buffer.byteCount {
-      var word = generator.next()
-      for _ in 0..<min(8, buffer.byteCount - offset) {
-        buffer.storeBytes(of: UInt8(truncatingIfNeeded: word), toByteOffset: offset, as: UInt8.self)
-        word >>= 8
-        offset += 1
+    let code = unsafe buffer.withUnsafeMutableBytes { bytes -> Int32 in
+      // getentropy(3) gives up to 256 bytes at a time.
+      for start in stride(from: 0, to: bytes.count, by: 256) {
+        let piece = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[start..<min(start + 256, bytes.count)])
+        if unsafe getentropy(piece.baseAddress, piece.count) != 0 { return errno }
       }
+      return 0
+    }
+    guard code == 0 else {
+      throw KeyCustodyError(
+        .fault, .internalFault, "The system gave no random bytes.",
+        remedy: "Let the process use getrandom(2): a seccomp filter may forbid it.", diagnostic: "errno \(code)")
     }
   }
 }

@@ -2,13 +2,13 @@
 extension [UInt8] {
   /// Two lower-case hexadecimal digits a byte.
   public var hexadecimal: String {
-    var result: [UInt8] = []
-    result.reserveCapacity(count * 2)
-    for byte in self {
-      result.append(Alphabet.hexadecimal[Int(byte >> 4)])
-      result.append(Alphabet.hexadecimal[Int(byte & 15)])
+    let alphabet = Alphabet.hexadecimal
+    return String.written(count * 2) { text in
+      for byte in self {
+        text.append(alphabet[Int(byte >> 4)])
+        text.append(alphabet[Int(byte & 15)])
+      }
     }
-    return String(decoding: result, as: UTF8.self)
   }
 
   /// Reads hexadecimal digits of either case; `nil` when anything else is in the text.
@@ -36,20 +36,19 @@ extension [UInt8] {
   /// Base64url without padding (RFC 4648, section 5; RFC 7515, appendix C).
   public var base64URL: String {
     let alphabet = Alphabet.base64URL
-    var result = [UInt8](repeating: 0, count: (count * 4 + 2) / 3)
-    var (index, written) = (0, 0)
-    while index < count {
-      let left = count - index
-      let word =
-        UInt32(self[index]) << 16 | (left > 1 ? UInt32(self[index + 1]) << 8 : 0)
-        | (left > 2 ? UInt32(self[index + 2]) : 0)
-      for digit in 0..<Swift.min(left + 1, 4) {
-        result[written] = alphabet[Int(word >> (18 - 6 * UInt32(digit))) & 63]
-        written += 1
+    return String.written((count * 4 + 2) / 3) { text in
+      var index = 0
+      while index < count {
+        let left = count - index
+        let word =
+          UInt32(self[index]) << 16 | (left > 1 ? UInt32(self[index + 1]) << 8 : 0)
+          | (left > 2 ? UInt32(self[index + 2]) : 0)
+        for digit in 0..<Swift.min(left + 1, 4) {
+          text.append(alphabet[Int(word >> (18 - 6 * UInt32(digit))) & 63])
+        }
+        index += 3
       }
-      index += 3
     }
-    return String(decoding: result, as: UTF8.self)
   }
 
   /// Reads base64url, with or without padding; `nil` for any other character, a bad length, or stray bits at the end.
@@ -79,6 +78,45 @@ extension [UInt8] {
 
   /// The UTF-8 bytes of a text.
   public init(utf8 text: String) { self.init(text.utf8) }
+}
+
+extension String {
+  /// The text with ASCII letters in lower case; the very same one where it has no other.
+  var lowercasedASCII: String {
+    let isUpper = { (byte: UInt8) in byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") }
+    guard utf8.contains(where: isUpper) else { return self }
+    return String(decoding: utf8.map { isUpper($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+  }
+
+  /// A text of so many ASCII characters, which `body` appends.
+  fileprivate static func written(_ count: Int, _ body: (inout OutputSpan<UInt8>) -> Void) -> String {
+    unsafe String(unsafeUninitializedCapacity: count) { buffer in
+      var text = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
+      body(&text)
+      return unsafe text.finalize(for: buffer)
+    }
+  }
+
+  /// Whether both are the same bytes: to `==` there are characters that are the same as others, the Kelvin sign and K.
+  package func hasBytes(of other: String) -> Bool {
+    // Of texts as long as each other `==` is the quicker in saying no.
+    guard utf8.count == other.utf8.count, self == other else { return false }
+    let (mine, theirs) = (utf8.span, other.utf8.span)
+    for index in mine.indices where mine[index] != theirs[index] { return false }
+    return true
+  }
+}
+
+extension UInt8 {
+  /// Whether this is an ASCII hexadecimal digit.
+  var isHexadecimal: Bool {
+    switch self {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+      UInt8(ascii: "A")...UInt8(ascii: "F"):
+      true
+    default: false
+    }
+  }
 }
 
 private enum Alphabet {

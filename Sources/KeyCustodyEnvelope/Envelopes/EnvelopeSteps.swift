@@ -23,6 +23,16 @@ package struct UnfinishedEnvelope: Sendable {
     parts = try FlattenedJWE.seal(material, under: contentKey.bytes, protected: protected, random: random)
   }
 
+  /// Proves that whoever gets this content key from the KEK has the root key.
+  ///
+  /// - Throws: `integrityFailure` (`not-authentic`).
+  package func prove(
+    _ material: borrowing SecretBytes, opensWith contentKey: borrowing SecretBytes
+  ) throws(KeyCustodyError) {
+    let opened = try FlattenedJWE.open(parts, protected: protected, with: contentKey)
+    guard opened.isEqual(to: material) else { throw notAuthentic("The key envelope") }
+  }
+
   /// The envelope, once the KEK has wrapped the content key.
   package func finished(encryptedKey: [UInt8]) -> KeyEnvelope {
     KeyEnvelope(

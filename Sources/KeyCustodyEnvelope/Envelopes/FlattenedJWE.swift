@@ -18,7 +18,7 @@ enum FlattenedJWE {
   ) throws(KeyCustodyError) -> Parts {
     let iv = try random.bytes(AES256GCM.nonceLength)
     let aad = Array(protected.utf8)
-    var cipher = try contentKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key) }
+    var cipher = try contentKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key, for: .sealing) }
     var sealed: [UInt8] = []
     try content.withBytes { (content) throws(KeyCustodyError) in
       try sealed.append(count: content.byteCount + AES256GCM.tagLength) {
@@ -42,7 +42,7 @@ enum FlattenedJWE {
     guard contentKey.count == AES256GCM.keyLength else { throw notAuthentic("The key envelope") }
     let aad = Array(protected.utf8)
     let sealed = parts.ciphertext + parts.tag
-    var cipher = try contentKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key) }
+    var cipher = try contentKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key, for: .opening) }
     return try SecretBytes(count: parts.ciphertext.count) { (content: inout MutableRawSpan) throws(KeyCustodyError) in
       let isAuthentic = cipher.open(
         unsafe sealed.span.bytes, nonce: unsafe parts.iv.span.bytes, additionalData: unsafe aad.span.bytes,

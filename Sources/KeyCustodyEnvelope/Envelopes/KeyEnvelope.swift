@@ -64,8 +64,7 @@ public struct KeyEnvelope: Codable, Sendable, Hashable {
   ///
   /// - Throws: what that throws of the envelope itself.
   package func checked(against facts: KeyEnvelopeFacts) throws(KeyCustodyError) -> CheckedEnvelope {
-    // By bytes: to texts there are characters that are the same as others.
-    guard protected.utf8.elementsEqual(try facts.protectedHeader.base64URL.utf8) else { throw mismatch(with: facts) }
+    guard protected.hasBytes(of: try facts.protectedHeader.base64URL) else { throw mismatch(with: facts) }
     let parts = FlattenedJWE.Parts(
       encryptedKey: try decoded(encryptedKey), iv: try decoded(iv), ciphertext: try decoded(ciphertext),
       tag: try decoded(tag))

@@ -54,17 +54,17 @@ extension KeyCustody {
 
   /// Unwraps as the holder, if the key may be used now; a customer's key is not after its validity (SEMANTICS E8).
   func unwrap(
-    _ wrapped: [UInt8], under record: RootKeyRecord, context: CallContext
+    _ wrapped: [UInt8], under kek: KEK, algorithm: WrapAlgorithm, context: CallContext
   ) async throws(KeyCustodyError) -> SecretBytes {
-    let caller = try await principal(record.holder)
-    guard let place = elsewhere(record.kek, for: record.holder.tenant) else {
+    let caller = try await principal(kek.holder)
+    guard let place = elsewhere(kek.uri, for: kek.holder.tenant) else {
       return try await vaults.unwrap(
-        wrapped, with: record.kek, algorithm: record.algorithm, validity: record.isCustomerManaged ? .strict : .wire,
-        as: caller, context: context)
+        wrapped, with: kek.uri, algorithm: algorithm, validity: kek.isCustomerManaged ? .strict : .wire, as: caller,
+        context: context)
     }
-    let key = try await describe(record.kek, in: place, as: caller, context: context)
+    let key = try await describe(kek.uri, in: place, as: caller, context: context)
     return try await vaults.useElsewhere(
-      .unwrapKey, of: record.kek, in: place.source.identity, as: caller, context: context
+      .unwrapKey, of: kek.uri, in: place.source.identity, as: caller, context: context
     ) { () throws(KeyCustodyError) in
       // On the wire a key still unwraps when its validity is over.
       try requireUsable(key)
@@ -74,8 +74,7 @@ extension KeyCustody {
           remedy: "Its owner can allow these operations again.")
       }
       return try await place.source.unwrap(
-        wrapped, with: record.kek, algorithm: record.algorithm, for: try tenant(of: record.holder, in: place),
-        context: context)
+        wrapped, with: kek.uri, algorithm: algorithm, for: try tenant(of: kek.holder, in: place), context: context)
     }
   }
 

@@ -124,7 +124,7 @@ extension KeyCustody {
     let resource = ProtectedResource(id: record.id, custody: self)
     let ended = try await endEpochs(of: record)
     report.destroyed += ended ?? 0
-    if !record.underOlderKEKs(newest).isEmpty {
+    if record.isUnderOlderKEKs(newest) {
       // Where something ended, the record is another one by now.
       var count: Int?
       if ended == nil { count = try await resource.rewrapServiceKeys(of: found, under: newest, keks: keks) }

@@ -104,7 +104,8 @@ extension ProtectedResource {
           of: record, to: mode, customerKey: full, isFollowed: isFollowed, kek: full, holder: identity,
           isCustomerManaged: true)
       case .rewrap:
-        let old = record.rootKeys.filter(\.isCustomerManaged).map { (key: $0, kek: full) }
+        var old: [KeysToRewrap] = []
+        for key in record.rootKeys where key.isCustomerManaged { old.add(key, to: full) }
         try await rewrap(old, of: record, holder: identity) { current in
           current.customerKey = full
           current.followsNewest = isFollowed

@@ -142,12 +142,12 @@ extension ProtectedResource {
     let record = try await custody.record(id)
     let old = record.underOlderKEKs(newest)
     try await rewrap(old, of: record, holder: custody.servicePrincipal) { _ in }
-    return old.count
+    return old.reduce(0) { $0 + $1.keys.count }
   }
 
   /// Wraps root keys anew, each under another KEK of the same owner; they stay what they are.
   func rewrap(
-    _ old: [(key: RootKeyRecord, kek: KeyURI)], of record: ResourceRecord, holder: PrincipalID,
+    _ old: [KeysToRewrap], of record: ResourceRecord, holder: PrincipalID,
     _ body: (inout ResourceRecord) -> Void
   ) async throws(KeyCustodyError) {
     guard !old.isEmpty else { return }
@@ -166,37 +166,34 @@ extension ProtectedResource {
   func rewrapServiceKeys(
     of found: RecordView<ResourceRecord>.Revised, under newest: [Layer: KeyURI], keks: KEKs
   ) async throws(KeyCustodyError) -> Int? {
-    let old = found.value.underOlderKEKs(newest)
-    let rewrapped = try await rewrapped(old, holder: custody.servicePrincipal, keks: keks)
+    let rewrapped = try await rewrapped(
+      found.value.underOlderKEKs(newest), holder: custody.servicePrincipal, keks: keks)
     var record = found.value
     record.replace(rewrapped)
     guard try await custody.replace(found, with: record) else { return nil }
     custody.leases.end(rewrapped.map(\.id))
-    return old.count
+    return rewrapped.count
   }
 
-  /// The root keys under their new KEKs, all that go from one to another at a time.
+  /// The root keys under their new KEKs.
   private func rewrapped(
-    _ old: [(key: RootKeyRecord, kek: KeyURI)], holder: PrincipalID, keks: KEKs
+    _ old: [KeysToRewrap], holder: PrincipalID, keks: KEKs
   ) async throws(KeyCustodyError) -> [RootKeyRecord] {
-    var (left, rewrapped) = (old, [RootKeyRecord]())
-    while let first = left.first {
-      let isAlike = { (other: (key: RootKeyRecord, kek: KeyURI)) in
-        other.kek == first.kek && other.key.kek == first.key.kek && other.key.holder == first.key.holder
-          && other.key.isCustomerManaged == first.key.isCustomerManaged
-      }
-      let keys = left.filter(isAlike).map(\.key)
-      left.removeAll(where: isAlike)
-      let from = try await keks.unwrapping(first.key, context: custody.context(of: id, holder: first.key.holder))
-      let material = try await custody.material(of: keys, id, under: from)
+    var rewrapped: [RootKeyRecord] = []
+    for alike in old {
+      let from = try await keks.unwrapping(
+        alike.keys[0], context: custody.context(of: id, holder: alike.keys[0].holder))
+      let material = try await custody.material(of: alike.keys, id, under: from)
       let to = try await keks.wrapping(
-        first.kek, holder: holder, isCustomerManaged: first.key.isCustomerManaged,
+        alike.kek, holder: holder, isCustomerManaged: alike.keys[0].isCustomerManaged,
         context: custody.context(of: id, holder: holder))
-      let renewed = zip(material, keys).map { NewRootKey($0, of: $1) }
-      for (key, var new) in zip(keys, try await custody.wrap(renewed, of: id, under: to)) {
-        (new.isPrimary, new.created) = (key.isPrimary, key.created)
-        rewrapped.append(new)
+      var renewed: [NewRootKey] = []
+      for index in alike.keys.indices { renewed.append(NewRootKey(material[index], of: alike.keys[index])) }
+      var new = try await custody.wrap(renewed, of: id, under: to)
+      for index in new.indices {
+        (new[index].isPrimary, new[index].created) = (alike.keys[index].isPrimary, alike.keys[index].created)
       }
+      rewrapped += new
     }
     return rewrapped
   }
@@ -214,16 +211,50 @@ extension KeyCustodyError.Reason {
   public static let rootKeyInUse = Self("root-key-in-use")
 }
 
-extension ResourceRecord {
-  /// The root keys that are under a version of the service's KEKs which is not the newest, each with that one.
-  func underOlderKEKs(_ newest: [Layer: KeyURI]) -> [(key: RootKeyRecord, kek: KeyURI)] {
-    rootKeys.compactMap { key in
-      guard !key.isCustomerManaged, let kek = newest[key.layer], key.kek != kek else { return nil }
-      return (key, kek)
+/// Root keys that go from one KEK to another together.
+struct KeysToRewrap {
+  /// At least one; all are under one KEK, and held by one principal.
+  fileprivate(set) var keys: [RootKeyRecord]
+  /// The new KEK.
+  let kek: KeyURI
+}
+
+extension [KeysToRewrap] {
+  /// Adds a key to those that are like it.
+  mutating func add(_ key: RootKeyRecord, to kek: KeyURI) {
+    let alike = firstIndex { other in
+      other.kek == kek && other.keys[0].kek == key.kek && other.keys[0].holder == key.holder
+        && other.keys[0].isCustomerManaged == key.isCustomerManaged
     }
+    if let alike { self[alike].keys.append(key) } else { append(KeysToRewrap(keys: [key], kek: kek)) }
+  }
+}
+
+extension ResourceRecord {
+  /// Whether a root key is under a version of the service's KEKs which is not the newest.
+  func isUnderOlderKEKs(_ newest: [Layer: KeyURI]) -> Bool {
+    rootKeys.indices.contains { newerKEK(of: $0, newest) != nil }
+  }
+
+  /// The root keys that are under a version of the service's KEKs which is not the newest.
+  func underOlderKEKs(_ newest: [Layer: KeyURI]) -> [KeysToRewrap] {
+    var older: [KeysToRewrap] = []
+    for index in rootKeys.indices {
+      if let kek = newerKEK(of: index, newest) { older.add(rootKeys[index], to: kek) }
+    }
+    return older
+  }
+
+  private func newerKEK(of index: Int, _ newest: [Layer: KeyURI]) -> KeyURI? {
+    guard !rootKeys[index].isCustomerManaged, let kek = newest[rootKeys[index].layer], rootKeys[index].kek != kek else {
+      return nil
+    }
+    return kek
   }
 
   fileprivate mutating func replace(_ rewrapped: [RootKeyRecord]) {
-    rootKeys = rootKeys.map { old in rewrapped.first { $0.id == old.id } ?? old }
+    for index in rootKeys.indices {
+      if let new = rewrapped.firstIndex(where: { $0.id == rootKeys[index].id }) { rootKeys[index] = rewrapped[new] }
+    }
   }
 }
