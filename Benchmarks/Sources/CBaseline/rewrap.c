@@ -132,7 +132,7 @@ static int get(PGconn *db, const char *key, uint8_t *value, int length) {
 }
 
 static int postgresql_fill(PGconn *db, EVP_CIPHER_CTX *context, const uint8_t *kek, const char *schema, int count, int keys, uint8_t *value, int length) {
-  int good = does(db, "CREATE SCHEMA %s", schema) &&
+  int good = does(db, "SET client_min_messages = warning", schema) && does(db, "CREATE SCHEMA %s", schema) &&
              does(db, "CREATE TABLE %s.records(name TEXT COLLATE \"C\" PRIMARY KEY, value BYTEA NOT NULL)", schema) &&
              prepare(db, "add", "INSERT INTO %s.records VALUES($1, $2)", schema) &&
              prepare(db, "get", "SELECT value FROM %s.records WHERE name = $1", schema) &&
