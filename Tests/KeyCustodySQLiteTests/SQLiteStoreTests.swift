@@ -115,6 +115,29 @@ struct SQLiteStoreTests {
     print("hostile names: \(names.count), \(taken.count) of them are names of records")
   }
 
+  @Test("A store whose table was made when values came before digests is opened, read and written as any other")
+  func olderOrder() async throws {
+    let database = try DatabaseStore()
+    _ = try await database.filled(["a", "b", "c"], size: 6000)
+    try database.tamper { database in
+      try database.execute(
+        sql: """
+          ALTER TABLE records RENAME TO later;
+          CREATE TABLE records (key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL);
+          INSERT INTO records (key, revision, value, digest) SELECT key, revision, value, digest FROM later;
+          DROP TABLE later;
+          CREATE UNIQUE INDEX records_by_key ON records (key);
+          """)
+    }
+    let store = try await database.open()
+    #expect(try await store.read(try RecordKey("b"))?.value.count == 6000)
+    _ = try await store.put("d")
+    await store.close()
+    let again = try await database.open()
+    #expect(try await again.list(prefix: "", after: nil, limit: 10).map(\.key.description) == ["a", "b", "c", "d"])
+    await again.close()
+  }
+
   @Test("Deletions are remembered over reopening, up to ten thousand of them; before that a watcher reads again")
   func history() async throws {
     let store = try DatabaseStore()

@@ -36,7 +36,10 @@ final class SQLiteRecords: Sendable {
       // Before the reader opens, so that there is a write-ahead log to read from.
       let (state, check) = try connection.use { database in
         let state = try StoreState(database, at: path)
-        return (state, try StoreCheck(database, state, at: path))
+        let check = try StoreCheck(database, state, at: path)
+        // Pages that only the check needed.
+        database.releaseMemory()
+        return (state, check)
       }
       reader = try StoreConnection.reader(path)
       try place.noteFiles()

@@ -23,27 +23,42 @@ struct StoreCheck {
   }
 
   /// Whether there is every record, under its name and in order.
+  ///
+  /// The index is read for the names and the table for the digests, each as it lies: what looks each name's record up reads
+  /// several times as much. The names are those of the digests where their hashes come to the same sum.
   private static func isWhole(_ database: Database, _ state: StoreState) throws -> Bool {
+    guard let (count, names) = try names(database) else { return false }
     var sum = state
-    var last: RecordKey?
-    var count = 0
-    let hasher = try MessageHasher()
-    let rows = try Row.fetchCursor(
-      database, sql: "SELECT key, revision, digest FROM records INDEXED BY records_by_key ORDER BY key")
+    var (found, stored) = (0, [UInt8](repeating: 0, count: 8))
+    let rows = try Row.fetchCursor(database, sql: "SELECT revision, digest FROM records NOT INDEXED")
     while let row = try rows.next() {
-      count += 1
-      guard case .string(let name) = (row[0] as DatabaseValue).storage, let key = try? RecordKey(name),
-        last.map({ $0 < key }) ?? true, case .int64(let number) = (row[1] as DatabaseValue).storage, number > 0,
-        UInt64(number) <= state.revision.number, let digest = RecordRow.bytes(row[2]), digest.count == 40
+      guard case .int64(let number) = (row[0] as DatabaseValue).storage, number > 0,
+        UInt64(number) <= state.revision.number, let digest = RecordRow.bytes(row[1]), digest.count == 40
       else { return false }
-      try hasher.begin()
-      try hasher.add(Array(name.utf8))
-      guard try hasher.end().prefix(8).elementsEqual(digest[32...]) else { return false }
       sum.toggle(digest)
-      last = key
+      for index in stored.indices { stored[index] ^= digest[32 + index] }
+      found += 1
     }
-    let total = try Int.fetchOne(database, sql: "SELECT count(*) FROM records NOT INDEXED")
-    return total == count && sum.sum.allSatisfy { $0 == 0 }
+    return found == count && stored == names && sum.sum.allSatisfy { $0 == 0 }
+  }
+
+  /// How many names the index has, and what their hashes come to; `nil` where one is none, or out of order.
+  private static func names(_ database: Database) throws -> (count: Int, sum: [UInt8])? {
+    var (count, sum, last) = (0, [UInt8](repeating: 0, count: 8), [UInt8]())
+    let hasher = try MessageHasher()
+    let rows = try Row.fetchCursor(database, sql: "SELECT key FROM records INDEXED BY records_by_key ORDER BY key")
+    while let row = try rows.next() {
+      guard case .string(let text) = (row[0] as DatabaseValue).storage else { return nil }
+      let name = Array(text.utf8)
+      guard last.lexicographicallyPrecedes(name) else { return nil }
+      try hasher.begin()
+      try hasher.add(name)
+      let hash = try hasher.end()
+      for index in sum.indices { sum[index] ^= hash[index] }
+      last = name
+      count += 1
+    }
+    return (count, sum)
   }
 
   /// Why a record that is not found may have been there; `nil` where nothing is missing.

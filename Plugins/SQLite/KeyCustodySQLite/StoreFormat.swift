@@ -54,6 +54,9 @@ struct StoreFormat {
   }
 
   /// Fills an empty database with a policy store's tables.
+  ///
+  /// A record's value comes last: long ones go on in pages of their own, and what stands behind them is read through these.
+  /// Stores made earlier have it before the digest, and are the slower to open; to everything else the order is the same.
   static func write(_ state: StoreState, to database: Database) throws {
     try records.mark(database)
     try database.execute(
@@ -61,7 +64,7 @@ struct StoreFormat {
         CREATE TABLE store (
           id INTEGER PRIMARY KEY, uuid BLOB NOT NULL, revision INTEGER NOT NULL, forgotten INTEGER NOT NULL,
           deletions INTEGER NOT NULL, sum BLOB NOT NULL, digest BLOB NOT NULL);
-        CREATE TABLE records (key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL);
+        CREATE TABLE records (key TEXT NOT NULL, revision INTEGER NOT NULL, digest BLOB NOT NULL, value BLOB NOT NULL);
         CREATE UNIQUE INDEX records_by_key ON records (key);
         CREATE TABLE deletions (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, digest BLOB NOT NULL);
         """)
