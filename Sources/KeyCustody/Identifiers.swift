@@ -131,3 +131,18 @@ public struct PrincipalID: Sendable, Hashable, Codable, CustomStringConvertible 
   /// `TENANT/SUBJECT`.
   public var description: String { "\(tenant)/\(subject)" }
 }
+
+/// The form that it has by `Codable`.
+extension PrincipalID: JSONCoded {
+  package init(json: JSON) throws(KeyCustodyError) {
+    let members = try json.members()
+    self.init(tenant: try TenantID(members.text("tenant")), subject: try SubjectID(members.text("subject")))
+  }
+
+  package func write(to writer: inout JSONWriter) {
+    writer.object { writer in
+      writer.member("subject", subject.spelling)
+      writer.member("tenant", tenant.spelling)
+    }
+  }
+}

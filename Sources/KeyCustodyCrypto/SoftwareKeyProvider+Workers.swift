@@ -39,8 +39,9 @@ final class SoftwareKeyWorkers: Sendable {
     _ lane: Lane, _ work: @Sendable () throws(KeyCustodyError) -> sending Result
   ) async throws(KeyCustodyError) -> sending Result {
     let (row, index) = take(lane)
+    defer { release(row, index) }
     return try await workers[row][index].run { () throws(KeyCustodyError) in
-      defer { self.finish(row, index) }
+      defer { kc_clear_stack() }
       return try work()
     }
   }
@@ -50,7 +51,8 @@ final class SoftwareKeyWorkers: Sendable {
     let (row, index) = take(lane)
     workers[row][index].perform {
       work()
-      self.finish(row, index)
+      kc_clear_stack()
+      self.release(row, index)
     }
   }
 
@@ -64,12 +66,5 @@ final class SoftwareKeyWorkers: Sendable {
     return (row, index)
   }
 
-  /// Ends a piece of work, on its thread: what is the last there for now clears the stack for all.
-  private func finish(_ row: Int, _ index: Int) {
-    let left = loads.withLock { loads in
-      loads[row][index] -= 1
-      return loads[row][index]
-    }
-    if left == 0 { kc_clear_stack() }
-  }
+  private func release(_ row: Int, _ index: Int) { loads.withLock { $0[row][index] -= 1 } }
 }

@@ -25,15 +25,19 @@ package struct AllowedKey: Sendable {
   ) async throws(KeyCustodyError) -> [ProvenWrapping] {
     if let provider = provider as? any KeyBatches {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
-      return try await recorded([.wrapKey, .unwrapKey], request.context, count: secrets.count) {
+      let proven = try await recorded(.wrapKey, request.context, count: secrets.count) {
         () throws(KeyCustodyError) in try await provider.wrapAndUnwrapAll(secrets, with: request)
       }
+      let unwrapped = try await recorded(.unwrapKey, request.context, count: secrets.count) {
+        () throws(KeyCustodyError) in try proven.unwrapped.get()
+      }
+      return zip(proven.wrapped, unwrapped).map(ProvenWrapping.init)
     }
     var wrapped: [[UInt8]] = []
     for secret in secrets {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
       wrapped.append(
-        try await recorded([.wrapKey], request.context) { () throws(KeyCustodyError) in
+        try await recorded(.wrapKey, request.context) { () throws(KeyCustodyError) in
           try await provider.wrap(secret.bytes, with: request).bytes
         })
     }
@@ -50,7 +54,7 @@ package struct AllowedKey: Sendable {
   ) async throws(KeyCustodyError) -> [SharedSecret] {
     if let provider = provider as? any KeyBatches {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
-      return try await recorded([.unwrapKey], request.context, count: wrapped.count) { () throws(KeyCustodyError) in
+      return try await recorded(.unwrapKey, request.context, count: wrapped.count) { () throws(KeyCustodyError) in
         try await provider.unwrapAll(wrapped, with: request)
       }
     }
@@ -58,38 +62,47 @@ package struct AllowedKey: Sendable {
     for bytes in wrapped {
       let request = WrapRequest(version: version.version, algorithm: algorithm, context: context())
       secrets.append(
-        try await recorded([.unwrapKey], request.context) { () throws(KeyCustodyError) in
+        try await recorded(.unwrapKey, request.context) { () throws(KeyCustodyError) in
           SharedSecret(try await provider.unwrap(bytes, with: request))
         })
     }
     return secrets
   }
 
-  /// Records each use, once for each of `count`, whatever comes of them.
   private func recorded<Answer>(
-    _ uses: [KeyUse], _ context: CallContext, count: Int = 1, _ body: () async throws(KeyCustodyError) -> Answer
+    _ use: KeyUse, _ context: CallContext, count: Int = 1, _ body: () async throws(KeyCustodyError) -> Answer
   ) async throws(KeyCustodyError) -> Answer {
-    var events = uses.map { vaults.event(.key($0.permission), uri, .caller(caller), context) }
+    var event = vaults.event(.key(use.permission), uri, .caller(caller), context)
     let answer: Answer
     do throws(KeyCustodyError) {
-      for (index, use) in uses.enumerated() {
-        guard let rule = rules[use] else {
-          var event = events[index]
-          event.outcome = .refused
-          events = [event]
-          throw VaultErrors.denied(event.principal, .key(use.permission), uri.description, rule: event.rule, context)
-        }
-        events[index].rule = rule
+      guard let rule = rules[use] else {
+        event.outcome = .refused
+        throw VaultErrors.denied(event.principal, .key(use.permission), uri.description, rule: event.rule, context)
       }
+      event.rule = rule
       answer = try await body()
     } catch {
-      for index in events.indices { events[index].error = "\(error.code.rawValue)/\(error.reason.rawValue)" }
-      try await vaults.audit.record(events.flatMap { [AuditEvent](repeating: $0, count: count) })
+      event.error = "\(error.code.rawValue)/\(error.reason.rawValue)"
+      try await vaults.audit.record([AuditEvent](repeating: event, count: count))
       throw error
     }
-    for index in events.indices { events[index].outcome = .allowed }
-    try await vaults.audit.record(events.flatMap { [AuditEvent](repeating: $0, count: count) })
+    event.outcome = .allowed
+    try await vaults.audit.record([AuditEvent](repeating: event, count: count))
     return answer
+  }
+}
+
+/// A secret that was wrapped, and what that was unwrapped to at once.
+package struct ProvenWrapping: Sendable {
+  /// What is to be kept.
+  package let wrapped: [UInt8]
+  /// The secret again, unless something went wrong: it is for the caller to compare.
+  package let unwrapped: SharedSecret
+
+  /// Puts the two together.
+  package init(wrapped: [UInt8], unwrapped: SharedSecret) {
+    self.wrapped = wrapped
+    self.unwrapped = unwrapped
   }
 }
 

@@ -138,6 +138,34 @@ struct SQLiteStoreTests {
     await again.close()
   }
 
+  @Test("Where the index leads from a name to another's record, nothing is said to be absent")
+  func swappedIndex() async throws {
+    let database = try DatabaseStore()
+    _ = try await database.filled(["a", "b", "c"])
+    try database.tamper { database in
+      // The index of a table with the same names at other places is put in place of the store's.
+      try database.execute(
+        sql: """
+          CREATE TABLE other (key TEXT NOT NULL);
+          INSERT INTO other (key) VALUES ('b'), ('a'), ('c');
+          CREATE UNIQUE INDEX other_by_key ON other (key);
+          PRAGMA writable_schema = ON;
+          UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'other_by_key')
+            WHERE name = 'records_by_key';
+          DELETE FROM sqlite_master WHERE name = 'other_by_key';
+          PRAGMA writable_schema = RESET;
+          """)
+    }
+    let store = try await database.open()
+    #expect(try await store.read(try RecordKey("c")) != nil)
+    for key in ["a", "b", "absent"] {
+      await #expect(throws: KeyCustodyError.of(.integrityFailure, .damaged), "\(key)") {
+        try await store.read(try RecordKey(key))
+      }
+    }
+    await store.close()
+  }
+
   @Test("Deletions are remembered over reopening, up to ten thousand of them; before that a watcher reads again")
   func history() async throws {
     let store = try DatabaseStore()

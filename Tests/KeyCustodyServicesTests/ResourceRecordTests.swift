@@ -23,20 +23,38 @@ struct ResourceRecordTests {
   private static func rootKey(_ id: String, _ layer: String, _ kek: String, isCustomers: Bool) -> String {
     """
     {"algorithm":"RSA-OAEP-256","commitment":"\(commitment)","created":1700000000123,"envelope":\(envelope),"epoch":3,\
-    "group":"longTerm","holder":"contoso/Notes","id":"\(id)","isCustomerManaged":\(isCustomers),"isPrimary":true,\
+    "group":"longTerm","holder":{"subject":"Notes","tenant":"Contoso"},"id":"\(id)","isCustomerManaged":\(isCustomers),"isPrimary":true,\
     "kek":"\(kek)","layer":"\(layer)"}
     """
   }
 
   /// With all that a record can have, as it was written when each part of it wrote itself by `Codable`.
   private static let full = """
-    {"created":1700000000000,"customerKey":"\(kek)","followsNewest":true,"id":"Notes","identity":"contoso/Notes",\
+    {"created":1700000000000,"customerKey":"\(kek)","followsNewest":true,"id":"Notes","identity":{"subject":"Notes","tenant":"Contoso"},\
     "mode":"customerManaged","profile":\(profile),"region":"local","rootKeys":[\
     \(rootKey("0000000000000001", "service", "https://service.example:8443/keys/kek", isCustomers: false)),\
     \(rootKey("0000000000000002", "customer", kek, isCustomers: true))],"tenant":"Contoso"}
     """
   private static let bare = """
     {"created":-1,"id":"Notes","mode":"serviceManaged","profile":\(profile),"region":"local","rootKeys":[],"tenant":"Contoso"}
+    """
+
+  /// One that a version wrote whose records wrote themselves by `Codable`, without all but one of its keys.
+  private static let captured = """
+    {"created":1795348517189,"id":"customer-1","mode":"serviceManaged","profile":{"advisedDaysOfOldKey":0,"dataC\
+    lasses":[{"group":"longTerm","name":"long-term"},{"group":"transient","name":"transient"},{"group":"servingC\
+    opy","name":"serving-copy"}],"grantee":"identityGrantedByCustomer","keyTypes":[],"name":"custom","operations\
+    ":[],"requiresAccessPolicies":false,"requiresSameRegion":false,"rotation":"rewrap","transientEpochHours":12,\
+    "transientLifetimeHours":12,"versionChoice":"newest"},"region":"local","rootKeys":[{"algorithm":"A256KW","co\
+    mmitment":"038d4466c451502f48415783fa56101c99eedc100a5ff52f7cf9d5aff331ef5b","created":1795348517191,"envelo\
+    pe":{"ciphertext":"nB39ekmWxD-9WbOnixXhyzc5a6vVwAIU-vchW8mFlQk","encrypted_key":"vKfbGfShMX00cp4a6tvyFGQkj8Y\
+    fr6DkP0fiSigkXrfkB0_i7-Hq3w","iv":"Ao4oBj5Gm4JOa_cG","protected":"eyJhbGciOiJBMjU2S1ciLCJlbmMiOiJBMjU2R0NNIi\
+    wia2lkIjoiaHR0cHM6Ly9rZXktY3VzdG9keS1zZXJ2aWNlLnZhdWx0LmxvY2FsL2tleXMvc2VydmljZS1sYXllci8wOGM3NzhmOTBmOGE3Ym\
+    Q3MWM0MTA1ZDVhZTFmODJkNyIsImtjLXJlcyI6ImN1c3RvbWVyLTEiLCJrYy1sYXllciI6InNlcnZpY2UiLCJrYy1ncm91cCI6ImxvbmdUZX\
+    JtIiwia2MtZXBvY2giOjF9","tag":"aTGmr7VjWfEP1Ms2TfxVJw"},"epoch":1,"group":"longTerm","holder":{"subject":"ke\
+    y-custody","tenant":"service"},"id":"038d4466c451502f","isCustomerManaged":false,"isPrimary":true,"kek":"htt\
+    ps://key-custody-service.vault.local/keys/service-layer/08c778f90f8a7bd71c4105d5ae1f82d7","layer":"service"}\
+    ],"tenant":"tenant"}
     """
 
   @Test("What is in a record is what was written, and it is written as it was", arguments: [full, bare])
@@ -49,6 +67,17 @@ struct ResourceRecordTests {
     #expect(try await view.store.read(second)?.value == Array(text.utf8))
     #expect(record.id.spelling == "Notes" && record.tenant.spelling == "Contoso")
     #expect(record.profile.operations.allSatisfy { $0 == .init("say \"hi\"", stopsWithKey: true) })
+  }
+
+  @Test("A record of an earlier version is read, and written as it was")
+  func earlier() throws {
+    let record = try ResourceRecord(json: JSON(Array(Self.captured.utf8)))
+    var writer = JSONWriter()
+    record.write(to: &writer)
+    #expect(String(decoding: writer.bytes, as: UTF8.self) == Self.captured)
+    #expect(record.rootKeys.map(\.holder.description) == ["service/key-custody"])
+    #expect(
+      try record.rootKeys[0].envelope.checked(against: record.rootKeys[0].facts(record.id)).encryptedKey.count == 40)
   }
 
   @Test("Each key of a keyset has its own KEK and holder")
@@ -75,7 +104,7 @@ struct ResourceRecordTests {
       ("\"rootKeys\":[", "\"rootKeys\":[{},"), ("\"epoch\":3", "\"epoch\":\"3\""), ("\"epoch\":3", "\"epoch\":3.5"),
       ("\"tag\":\"t\"", "\"tag\":null"), ("\"layer\":\"service\"", "\"layer\":\"outer\""),
       (Self.kek, "https://kv1/secrets/a"),
-      ("\"holder\":\"contoso/Notes\"", "\"holder\":\"contoso\""), ("\"isPrimary\":true", "\"isPrimary\":1"),
+      ("\"holder\":{\"subject\":\"Notes\"", "\"holder\":{\"subject\":\"\""), ("\"isPrimary\":true", "\"isPrimary\":1"),
       ("\"followsNewest\":true", "\"followsNewest\":\"yes\""), ("\"tenant\":", "\"id\":\"again\",\"tenant\":"),
       ("}", "}}"),
     ]

@@ -93,7 +93,7 @@ public struct FileKeyProvider: KeyProvider {
 extension FileKeyProvider: KeyBatches {
   package func wrapAndUnwrapAll(
     _ secrets: [SharedSecret], with request: WrapRequest
-  ) async throws(KeyCustodyError) -> [ProvenWrapping] { try await provider.wrapAndUnwrapAll(secrets, with: request) }
+  ) async throws(KeyCustodyError) -> ProvenBatch { try await provider.wrapAndUnwrapAll(secrets, with: request) }
 
   package func unwrapAll(
     _ wrapped: [[UInt8]], with request: WrapRequest

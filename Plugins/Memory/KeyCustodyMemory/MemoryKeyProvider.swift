@@ -67,7 +67,7 @@ public struct MemoryKeyProvider: KeyProvider {
 extension MemoryKeyProvider: KeyBatches {
   package func wrapAndUnwrapAll(
     _ secrets: [SharedSecret], with request: WrapRequest
-  ) async throws(KeyCustodyError) -> [ProvenWrapping] { try await provider.wrapAndUnwrapAll(secrets, with: request) }
+  ) async throws(KeyCustodyError) -> ProvenBatch { try await provider.wrapAndUnwrapAll(secrets, with: request) }
 
   package func unwrapAll(
     _ wrapped: [[UInt8]], with request: WrapRequest

@@ -2,7 +2,7 @@ import GRDB
 import KeyCustody
 import KeyCustodyCrypto
 
-/// All records looked at once, at opening: whether each is under its name, and whether any is missing.
+/// All records looked at once, at opening: whether each is found under its name, and whether any is missing.
 ///
 /// Looking up a key compares it with keys on the way; so a damaged key can hide others that are whole. That the keys are
 /// in order, and that the digests of all records come to the sum that the store names, rules it out. Values are not read:
@@ -25,40 +25,54 @@ struct StoreCheck {
   /// Whether there is every record, under its name and in order.
   ///
   /// The index is read for the names and the table for the digests, each as it lies: what looks each name's record up reads
-  /// several times as much. The names are those of the digests where their hashes come to the same sum.
+  /// several times as much. Which name is which record's is the same in both where their sums are.
   private static func isWhole(_ database: Database, _ state: StoreState) throws -> Bool {
-    guard let (count, names) = try names(database) else { return false }
-    var sum = state
-    var (found, stored) = (0, [UInt8](repeating: 0, count: 8))
-    let rows = try Row.fetchCursor(database, sql: "SELECT revision, digest FROM records NOT INDEXED")
+    guard let names = try names(database) else { return false }
+    var (sum, found) = (state, NameSum())
+    let rows = try Row.fetchCursor(database, sql: "SELECT rowid, revision, digest FROM records NOT INDEXED")
     while let row = try rows.next() {
-      guard case .int64(let number) = (row[0] as DatabaseValue).storage, number > 0,
-        UInt64(number) <= state.revision.number, let digest = RecordRow.bytes(row[1]), digest.count == 40
+      guard case .int64(let place) = (row[0] as DatabaseValue).storage,
+        case .int64(let number) = (row[1] as DatabaseValue).storage, number > 0,
+        UInt64(number) <= state.revision.number, let digest = RecordRow.bytes(row[2]), digest.count == 40
       else { return false }
       sum.toggle(digest)
-      for index in stored.indices { stored[index] ^= digest[32 + index] }
-      found += 1
+      found.add(digest[32...], at: place)
     }
-    return found == count && stored == names && sum.sum.allSatisfy { $0 == 0 }
+    return found == names && sum.sum.allSatisfy { $0 == 0 }
   }
 
-  /// How many names the index has, and what their hashes come to; `nil` where one is none, or out of order.
-  private static func names(_ database: Database) throws -> (count: Int, sum: [UInt8])? {
-    var (count, sum, last) = (0, [UInt8](repeating: 0, count: 8), [UInt8]())
+  /// What the index's names come to; `nil` where one is none, or out of order.
+  private static func names(_ database: Database) throws -> NameSum? {
+    var (sum, last) = (NameSum(), [UInt8]())
     let hasher = try MessageHasher()
-    let rows = try Row.fetchCursor(database, sql: "SELECT key FROM records INDEXED BY records_by_key ORDER BY key")
+    let rows = try Row.fetchCursor(
+      database, sql: "SELECT rowid, key FROM records INDEXED BY records_by_key ORDER BY key")
     while let row = try rows.next() {
-      guard case .string(let text) = (row[0] as DatabaseValue).storage else { return nil }
+      guard case .int64(let place) = (row[0] as DatabaseValue).storage,
+        case .string(let text) = (row[1] as DatabaseValue).storage
+      else { return nil }
       let name = Array(text.utf8)
       guard last.lexicographicallyPrecedes(name) else { return nil }
       try hasher.begin()
       try hasher.add(name)
-      let hash = try hasher.end()
-      for index in sum.indices { sum[index] ^= hash[index] }
+      sum.add(try hasher.end()[..<8], at: place)
       last = name
+    }
+    return sum
+  }
+
+  /// Names and where their records lie, in whatever order they come: how many, and a sum that chance does not repeat.
+  private struct NameSum: Equatable {
+    private var count = 0
+    private var sum: UInt64 = 0
+
+    /// Adds a name by the first eight bytes of its hash.
+    mutating func add(_ hash: ArraySlice<UInt8>, at place: Int64) {
+      let number = hash.reduce(0) { $0 << 8 | UInt64($1) }
+      let mixed = (number ^ (UInt64(bitPattern: place) &* 0x9e37_79b9_7f4a_7c15)) &* 0xd6e8_feb8_6659_fd93
+      sum &+= mixed ^ mixed >> 32
       count += 1
     }
-    return (count, sum)
   }
 
   /// Why a record that is not found may have been there; `nil` where nothing is missing.

@@ -16,7 +16,7 @@ package protocol JSONCoded: Sendable {
 extension JSON {
   /// The members of what must be an object.
   package func members() throws(KeyCustodyError) -> Object {
-    guard case .object(let object) = self else { throw .unexpectedJSON("An object", "the value") }
+    guard case .object(let object) = self else { throw .unexpectedJSON("It is no object.") }
     return object
   }
 }
@@ -24,7 +24,7 @@ extension JSON {
 extension JSON.Object {
   /// A text that must be there.
   package func text(_ name: String) throws(KeyCustodyError) -> String {
-    guard case .string(let text) = self[name] else { throw .unexpectedJSON("A text", name) }
+    guard case .string(let text) = self[name] else { throw unfit(name, "a text") }
     return text
   }
 
@@ -35,7 +35,7 @@ extension JSON.Object {
 
   /// A whole number that must be there.
   package func integer(_ name: String) throws(KeyCustodyError) -> Int64 {
-    guard case .integer(let number) = self[name] else { throw .unexpectedJSON("A whole number", name) }
+    guard case .integer(let number) = self[name] else { throw unfit(name, "a whole number") }
     return number
   }
 
@@ -46,7 +46,7 @@ extension JSON.Object {
 
   /// A flag that must be there.
   package func flag(_ name: String) throws(KeyCustodyError) -> Bool {
-    guard case .bool(let flag) = self[name] else { throw .unexpectedJSON("True or false", name) }
+    guard case .bool(let flag) = self[name] else { throw unfit(name, "true or false") }
     return flag
   }
 
@@ -57,7 +57,7 @@ extension JSON.Object {
 
   /// One of the texts that an enumeration knows.
   package func choice<Choice: RawRepresentable<String>>(_ name: String) throws(KeyCustodyError) -> Choice {
-    guard let choice = Choice(rawValue: try text(name)) else { throw .unexpectedJSON("A known word", name) }
+    guard let choice = Choice(rawValue: try text(name)) else { throw unfit(name, "a word that is known") }
     return choice
   }
 
@@ -68,7 +68,7 @@ extension JSON.Object {
 
   /// Values that must be there.
   package func values(_ name: String) throws(KeyCustodyError) -> [JSON] {
-    guard case .array(let values) = self[name] else { throw .unexpectedJSON("An array", name) }
+    guard case .array(let values) = self[name] else { throw unfit(name, "an array") }
     return values
   }
 
@@ -79,8 +79,13 @@ extension JSON.Object {
 
   /// Another value that must be there.
   package func value<Value: JSONCoded>(_ name: String) throws(KeyCustodyError) -> Value {
-    guard let json = self[name] else { throw .unexpectedJSON("A value", name) }
+    guard let json = self[name] else { throw unfit(name, "a value") }
     return try Value(json: json)
+  }
+
+  /// Another value; `nil` where there is none.
+  package func valueIfAny<Value: JSONCoded>(_ name: String) throws(KeyCustodyError) -> Value? {
+    try isAbsent(name) ? nil : value(name)
   }
 
   private func isAbsent(_ name: String) -> Bool {
@@ -91,8 +96,14 @@ extension JSON.Object {
   }
 }
 
+extension JSON.Object {
+  private func unfit(_ name: String, _ what: String) -> KeyCustodyError {
+    .unexpectedJSON(self[name] == nil ? "'\(name)' is missing." : "'\(name)' is not \(what).")
+  }
+}
+
 extension KeyCustodyError {
-  fileprivate static func unexpectedJSON(_ what: String, _ name: String) -> KeyCustodyError {
-    KeyCustodyError(.invalidInput, .malformed, "\(what) is missing.", diagnostic: "at '\(name)'")
+  fileprivate static func unexpectedJSON(_ what: String) -> KeyCustodyError {
+    KeyCustodyError(.invalidInput, .malformed, "The text is not what it should be. \(what)")
   }
 }

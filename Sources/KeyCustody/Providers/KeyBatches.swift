@@ -4,10 +4,11 @@
 package protocol KeyBatches: KeyProvider {
   /// Wraps each, and unwraps what came of it; answers in their order.
   ///
-  /// - Throws: what ``KeyProvider/wrap(_:with:)`` and ``KeyProvider/unwrap(_:with:)`` throw for the first that fails.
+  /// - Throws: what ``KeyProvider/wrap(_:with:)`` throws for the first that fails; what is thrown by
+  ///   ``KeyProvider/unwrap(_:with:)`` is in the answer.
   func wrapAndUnwrapAll(
     _ secrets: [SharedSecret], with request: WrapRequest
-  ) async throws(KeyCustodyError) -> [ProvenWrapping]
+  ) async throws(KeyCustodyError) -> ProvenBatch
 
   /// Unwraps each; answers in their order.
   ///
@@ -15,15 +16,15 @@ package protocol KeyBatches: KeyProvider {
   func unwrapAll(_ wrapped: [[UInt8]], with request: WrapRequest) async throws(KeyCustodyError) -> [SharedSecret]
 }
 
-/// A secret that was wrapped, and what that was unwrapped to at once.
-package struct ProvenWrapping: Sendable {
-  /// What is to be kept.
-  package let wrapped: [UInt8]
-  /// The secret again, unless something went wrong: it is for the caller to compare.
-  package let unwrapped: SharedSecret
+/// Secrets that were wrapped, and what that was unwrapped to at once.
+package struct ProvenBatch: Sendable {
+  /// What is to be kept, in the secrets' order.
+  package let wrapped: [[UInt8]]
+  /// The secrets again, unless something went wrong: it is for the caller to compare.
+  package let unwrapped: Result<[SharedSecret], KeyCustodyError>
 
   /// Puts the two together.
-  package init(wrapped: [UInt8], unwrapped: SharedSecret) {
+  package init(wrapped: [[UInt8]], unwrapped: Result<[SharedSecret], KeyCustodyError>) {
     self.wrapped = wrapped
     self.unwrapped = unwrapped
   }

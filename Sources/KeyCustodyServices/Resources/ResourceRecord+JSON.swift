@@ -4,14 +4,14 @@ import KeyCustodyEnvelope
 extension ResourceRecord: JSONCoded {
   init(json: JSON) throws(KeyCustodyError) {
     let members = try json.members()
-    var (rootKeys, known) = ([RootKeyRecord](), KnownNames())
+    var (rootKeys, known) = ([RootKeyRecord](), KnownKEK())
     for key in try members.values("rootKeys") { rootKeys.append(try RootKeyRecord(json: key, &known)) }
     self.init(
       id: try ResourceID(members.text("id")), tenant: try TenantID(members.text("tenant")),
       region: try Region(members.text("region")), profile: try members.value("profile"),
       mode: try members.choice("mode"), rootKeys: rootKeys,
       created: Timestamp(milliseconds: try members.integer("created")))
-    if let text = try members.textIfAny("identity") { identity = try PrincipalID(text) }
+    identity = try members.valueIfAny("identity")
     if let text = try members.textIfAny("customerKey") { customerKey = try KeyURI(text) }
     followsNewest = try members.flagIfAny("followsNewest")
   }
@@ -22,7 +22,7 @@ extension ResourceRecord: JSONCoded {
       writer.member("customerKey", customerKey?.description)
       writer.member("followsNewest", followsNewest)
       writer.member("id", id.spelling)
-      writer.member("identity", identity?.description)
+      if let identity { writer.member("identity", identity) }
       writer.member("mode", mode.rawValue)
       writer.member("profile", profile)
       writer.member("region", region.spelling)
@@ -34,18 +34,18 @@ extension ResourceRecord: JSONCoded {
 
 extension RootKeyRecord: JSONCoded {
   init(json: JSON) throws(KeyCustodyError) {
-    var known = KnownNames()
+    var known = KnownKEK()
     try self.init(json: json, &known)
   }
 
-  fileprivate init(json: JSON, _ known: inout KnownNames) throws(KeyCustodyError) {
+  fileprivate init(json: JSON, _ known: inout KnownKEK) throws(KeyCustodyError) {
     let members = try json.members()
     self.init(
       id: try RootKeyID(members.text("id")), commitment: try members.text("commitment"),
       layer: try members.choice("layer"), group: try members.choice("group"),
-      epoch: Int(try members.integer("epoch")), kek: try known.key(members.text("kek")),
+      epoch: Int(try members.integer("epoch")), kek: try known.uri(members.text("kek")),
       algorithm: WrapAlgorithm(rawValue: try members.text("algorithm")),
-      holder: try known.principal(members.text("holder")), isCustomerManaged: try members.flag("isCustomerManaged"),
+      holder: try members.value("holder"), isCustomerManaged: try members.flag("isCustomerManaged"),
       envelope: try members.value("envelope"), isPrimary: try members.flag("isPrimary"),
       created: Timestamp(milliseconds: try members.integer("created")))
   }
@@ -58,7 +58,7 @@ extension RootKeyRecord: JSONCoded {
       writer.member("envelope", envelope)
       writer.member("epoch", Int64(epoch))
       writer.member("group", group.rawValue)
-      writer.member("holder", holder.description)
+      writer.member("holder", holder)
       writer.member("id", id.description)
       writer.member("isCustomerManaged", isCustomerManaged)
       writer.member("isPrimary", isPrimary)
@@ -68,22 +68,14 @@ extension RootKeyRecord: JSONCoded {
   }
 }
 
-/// What was read last: most keys of a keyset name the same KEK and the same holder, whose names take long to check.
-private struct KnownNames {
-  private var key: (text: String, uri: KeyURI)?
-  private var principal: (text: String, id: PrincipalID)?
+/// The address that was read last: most keys of a keyset are under one KEK, and its address takes long to check.
+private struct KnownKEK {
+  private var last: (text: String, uri: KeyURI)?
 
-  mutating func key(_ text: String) throws(KeyCustodyError) -> KeyURI {
-    if let key, key.text == text { return key.uri }
+  mutating func uri(_ text: String) throws(KeyCustodyError) -> KeyURI {
+    if let last, last.text.hasBytes(of: text) { return last.uri }
     let uri = try KeyURI(text)
-    key = (text, uri)
+    last = (text, uri)
     return uri
-  }
-
-  mutating func principal(_ text: String) throws(KeyCustodyError) -> PrincipalID {
-    if let principal, principal.text == text { return principal.id }
-    let id = try PrincipalID(text)
-    principal = (text, id)
-    return id
   }
 }

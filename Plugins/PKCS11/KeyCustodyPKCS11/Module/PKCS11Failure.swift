@@ -107,6 +107,13 @@ enum PKCS11Failure: Error {
     }
   }
 
+  /// Whether the token says that it can't do this at all, or not with this key.
+  var isRefusal: Bool {
+    guard case .code = self else { return false }
+    let error = translated
+    return error.code == .unsupported || error.reason == .wrongKeyType
+  }
+
   /// Whether altered bytes can have caused it, in the token or in the decoding on the host.
   var mayMeanBadInput: Bool {
     switch self {

@@ -105,15 +105,30 @@ extension CryptokiSession {
   func withKey<Result: ~Copyable>(
     _ version: KeyVersionID, _ work: (TokenKey) throws(PKCS11Failure) -> Result
   ) throws(PKCS11Failure) -> Result {
-    guard let kept = token.keys.key(version, standing) else { return try work(try lookUp(version)) }
+    guard let kept = token.keys.key(version, standing) else { return try fresh(version, work) }
     do {
       // Whoever initialised an adopted module may have started it anew unseen: then the handle is another key's.
       if token.module.isAdopted { try requireName(version, of: kept) }
       return try work(kept)
     } catch {
-      guard error.meansHandleIsGone else { throw error }
-      return try work(try lookUp(version))
+      guard error.meansHandleIsGone else { throw try believed(error) }
+      return try fresh(version, work)
     }
+  }
+
+  private func fresh<Result: ~Copyable>(
+    _ version: KeyVersionID, _ work: (TokenKey) throws(PKCS11Failure) -> Result
+  ) throws(PKCS11Failure) -> Result {
+    let key = try lookUp(version)
+    do { return try work(key) } catch { throw try believed(error) }
+  }
+
+  /// A failure, where it is no refusal, or one of a token that is seen to be there after it.
+  ///
+  /// A token that is going away shows keys without their values, and refuses to use them.
+  private func believed(_ failure: PKCS11Failure) throws(PKCS11Failure) -> PKCS11Failure {
+    if failure.isRefusal { try confirmPresence() }
+    return failure
   }
 
   /// Checks that a kept handle still is the key of that name.
@@ -127,6 +142,10 @@ extension CryptokiSession {
   ///
   /// - Throws: `notFound` only when the token answers and the session is logged in.
   func lookUp(_ version: KeyVersionID) throws(PKCS11Failure) -> TokenKey {
+    do { return try find(version) } catch { throw try believed(error) }
+  }
+
+  private func find(_ version: KeyVersionID) throws(PKCS11Failure) -> TokenKey {
     let handles = try knownHandles(of: version)
     if handles.isEmpty || handles.isLeftover { throw try absence(of: version) }
     guard !handles.isAmbiguous else { throw .custody(Self.ambiguous(version)) }
