@@ -72,7 +72,21 @@ import KeyCustody
     }
 
     /// Ends every connection; what is under way fails.
-    func close() async { try? await client.shutdown() }
+    ///
+    /// Whoever closes goes on after ``patience`` though a connection may not have come to its end: nothing more comes of it.
+    func close() async {
+      let ended = FirstAnswer<Bool>()
+      Task { [client] in
+        try? await client.shutdown()
+        ended.give(true)
+      }
+      let timer = client.eventLoopGroup.next().scheduleTask(in: Self.patience) { _ = ended.give(false) }
+      defer { timer.cancel() }
+      _ = try? await ended.take()
+    }
+
+    /// How long the end of connections is waited for.
+    private static let patience = TimeAmount.seconds(5)
 
     private static func failure(_ error: any Error) -> HTTPFailure {
       if let failure = error as? HTTPFailure { return failure }
