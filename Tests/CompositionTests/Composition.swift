@@ -5,10 +5,12 @@ import KeyCustodyPKCS11
 import KeyCustodyPostgreSQL
 import KeyCustodySQLite
 import KeyCustodyServedVaults
-import KeyCustodyServices
 import KeyCustodyTestSupport
 import KeyCustodyTesting
+import Synchronization
 import Testing
+
+@testable import KeyCustodyServices
 
 /// Where something is kept.
 enum Backing: String, CaseIterable, Sendable {
@@ -67,14 +69,19 @@ struct Deployment: Sendable {
   private let memory = MemoryPlugin()
   private let configuration: [String: ConfigurationValue]
 
-  init(_ composition: Composition) async throws {
+  /// - Parameter direct: where keys of the tenant `contoso` are that are used with no vault before them: the key
+  ///   provider `theirs`, under `https://contoso-keys.key-provider`.
+  init(_ composition: Composition, direct: Backing? = nil) async throws {
     folder = try TemporaryFolder()
     try folder.write([UInt8](repeating: 7, count: 16) + (0..<32), to: "store.key")
+    var providers = [
+      "keys": ConfigurationValue.section(try await Self.section("keys", composition.keys, folder, isStore: false)),
+      "signer": .section(try await Self.section("signer", composition.identity, folder, isStore: false)),
+    ]
+    if let direct { providers["theirs"] = .section(try await Self.section("theirs", direct, folder, isStore: false)) }
     configuration = [
-      "keyProviders": .section([
-        "keys": .section(try await Self.section("keys", composition.keys, folder, isStore: false)),
-        "signer": .section(try await Self.section("signer", composition.identity, folder, isStore: false)),
-      ]),
+      "keyProviders": .section(providers),
+      "customerKeys": direct == nil ? [:] : ["contoso-keys": ["keyProvider": "theirs", "tenant": "contoso"]],
       "policyStores": .section([
         "records": .section(try await Self.section("records", composition.policy, folder, isStore: true)),
         "directory": .section(try await Self.section("directory", composition.identity, folder, isStore: true)),
@@ -129,5 +136,19 @@ struct Deployment: Sendable {
     return try await KeyCustody.open(
       KeyCustodyConfiguration(configuration), plugins: plugins, audit: audit,
       environment: RuntimeEnvironment(time: clock))
+  }
+
+  /// Converts, and lets a lease's time pass where processes may share the store: a conversion waits for that.
+  func whileLeasesEnd(
+    _ custody: KeyCustody, _ convert: @escaping @Sendable () async throws -> Void
+  ) async throws {
+    let waiting = Task { [clock] in
+      while !Task.isCancelled {
+        if custody.waitsForLeases.load(ordering: .relaxed) > 0 { return clock.advance(by: .seconds(60)) }
+        await Task.yield()
+      }
+    }
+    defer { waiting.cancel() }
+    try await convert()
   }
 }

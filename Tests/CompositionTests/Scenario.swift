@@ -3,7 +3,6 @@ import KeyCustodyEnvelope
 import KeyCustodyTestSupport
 import KeyCustodyTesting
 import KeyCustodyVault
-import Synchronization
 import Testing
 
 @testable import KeyCustodyServices
@@ -100,22 +99,12 @@ struct Scenario {
     #expect(try await notes.status().mode == .serviceManaged, "E4: a refused binding changes nothing")
   }
 
-  /// Converts, and lets a lease's time pass where processes may share the store: a conversion waits for that.
-  private func whileLeasesEnd(_ convert: @escaping @Sendable () async throws -> Void) async throws {
-    let waiting = Task { [custody, clock = deployment.clock] in
-      while !Task.isCancelled {
-        if custody.waitsForLeases.load(ordering: .relaxed) > 0 { return clock.advance(by: .seconds(60)) }
-        await Task.yield()
-      }
-    }
-    defer { waiting.cancel() }
-    try await convert()
-  }
-
   mutating func enable() async throws {
     let before = try deployment.folder.read("data/contoso-notes/note%2ftransient.sealed")
     let key = key
-    try await whileLeasesEnd { [notes, store] in try await notes.enableCustomerKey(key, converting: [store]) }
+    try await deployment.whileLeasesEnd(custody) { [notes, store] in
+      try await notes.enableCustomerKey(key, converting: [store])
+    }
     let status = try await notes.status()
     #expect(status.mode == .customerManaged && status.key == key && status.outgoingRootKeys == 0)
     try await everythingIsReadable("enabled")
@@ -247,7 +236,9 @@ struct Scenario {
   }
 
   mutating func disable() async throws {
-    try await whileLeasesEnd { [notes, store] in try await notes.disableCustomerKey(converting: [store]) }
+    try await deployment.whileLeasesEnd(custody) { [notes, store] in
+      try await notes.disableCustomerKey(converting: [store])
+    }
     let status = try await notes.status()
     #expect(status.mode == .serviceManaged && status.key == nil)
     try await custody.vaults.removeRule("notes", in: vault)

@@ -263,8 +263,10 @@
       try await front.stop()
     }
 
-    @Test("K11: what a gateway before the vault answers takes nothing away", arguments: [400, 403])
-    func gateway(_ status: Int) async throws {
+    @Test(
+      "K11: what a gateway before the vault answers takes nothing away", arguments: [400, 403, 404],
+      ["<html>no</html>", #"{"error":{"code":"BadGateway","message":"no"}}"#, #"{"error":"no"}"#, "{}", ""])
+    func gateway(_ status: Int, _ body: String) async throws {
       let front = try await FrontedVaults()
       try await front.bench.custody.vaults.enablePurgeProtection(VaultName(front.vault))
       let bench = try await Bench(front: front)
@@ -272,7 +274,7 @@
       try await bench.notes.enableCustomerKey(bench.uri("notes"), converting: [])
       let sealed = try await bench.seal()
       for part in [("GET", "/keys/notes"), ("POST", "/unwrapkey")] {
-        front.plan(.answer(status, body: Array("<html>no</html>".utf8)), part.0, part.1)
+        front.plan(.answer(status, body: Array(body.utf8)), part.0, part.1)
         #expect(await bench.opening(sealed) == .like(.unavailable, .badAnswer))
         #expect(await bench.opening(sealed) == nil)
       }

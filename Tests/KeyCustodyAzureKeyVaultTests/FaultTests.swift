@@ -198,6 +198,38 @@
       try await end(front, provider)
     }
 
+    @Test("What a vault says in its own words is told in ours, and ends no more than it says")
+    func refusals() async throws {
+      let front = try await FrontedVaults()
+      let provider = try await front.open()
+      let key = try await provider.make()
+      for (status, code, inner, expected) in [
+        (400, "BadParameter", nil, .like(.invalidInput, .malformed)),
+        (400, "NotSupported", nil, .like(.unsupported, .notOffered)),
+        (400, "SomethingElse", nil, .like(.unavailable, .badAnswer)),
+        (403, "Forbidden", "AccessDenied", .like(.denied, .accessDenied)),
+        (403, "Forbidden", "ForbiddenByPolicy", .like(.denied, .accessDenied)),
+        (403, "Forbidden", "ForbiddenByRbac", .like(.denied, .accessDenied)),
+        (403, "Forbidden", "ForbiddenByFirewall", .like(.denied, .networkRefused)),
+        (403, "Forbidden", "ForbiddenByConnection", .like(.denied, .networkRefused)),
+        (403, "Forbidden", "KeyDisabled", .like(.disabled, .keyDisabled)),
+        (403, "Forbidden", "KeyOperationForbidden", .like(.invalidInput, .wrongKeyType)),
+        (403, "SomethingElse", nil, .like(.unavailable, .badAnswer)),
+        (404, "KeyNotFound", nil, .like(.notFound, .keyVersionUnknown)),
+        (404, "SomethingElse", nil, .like(.unavailable, .badAnswer)),
+        (409, "Conflict", nil, .like(.busy, .conflict)), (413, "TooLarge", nil, .like(.invalidInput, .wrongSize)),
+      ] as [(Int, JSON, JSON?, KeyCustodyError)] {
+        var error: JSON = ["code": code, "message": "no"]
+        if let inner { error = ["code": code, "message": "no", "innererror": ["code": inner]] }
+        front.plan(.answer(status, body: (["error": error] as JSON).bytes), "POST", "/sign")
+        await #expect(throws: expected, "\(status) \(code) \(String(describing: inner))") {
+          _ = try await provider.sign(with: key)
+        }
+      }
+      #expect(try await provider.sign(with: key).count == 64)
+      try await end(front, provider)
+    }
+
     private func end(_ front: FrontedVaults, _ provider: AzureKeyVaultProvider) async throws {
       await provider.close()
       try await front.stop()

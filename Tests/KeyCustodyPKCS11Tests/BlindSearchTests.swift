@@ -110,6 +110,29 @@ struct BlindSearchTests {
     #expect(report.injected["fail"] == 4)
   }
 
+  @Test(
+    "A refusal by a token that is going away is not believed; by one that stays, it is",
+    arguments: ["MECHANISM_INVALID", "KEY_TYPE_INCONSISTENT", "KEY_FUNCTION_NOT_PERMITTED"])
+  func refusals(_ code: String) async throws {
+    let report = try await FaultyBackend.with(sessions: 1) { backend in
+      let key = try await backend.provider.make(.aes(bits: 256), .wrapping)
+      let secret = try SystemRandom().secret(32)
+      let wrapped = try await backend.provider.wrap(secret, key, .aes256KW)
+      try backend.module.command("fail C_UnwrapKey nth=1 rv=\(code)")
+      try backend.module.command("fail C_FindObjectsInit nth=1 rv=TOKEN_NOT_PRESENT")
+      let found = try await backend.unwrapAtLast(wrapped, key, .aes256KW)
+      let isSame = found.secret.bytes.isEqual(to: secret)
+      #expect(isSame)
+      #expect(try backend.module.report().injected["fail"] == 2)
+      try backend.module.command("fail C_UnwrapKey nth=1 rv=\(code)")
+      let refused = await #expect(throws: KeyCustodyError.self) {
+        _ = try await backend.provider.unwrap(wrapped, key, .aes256KW)
+      }
+      #expect(refused?.code == .unsupported || refused?.reason == .wrongKeyType, "\(refused.debugDescription)")
+    }
+    #expect(report.misuse == FaultModule.Report.clean)
+  }
+
   @Test("A vendor's own code is a device's trouble, not a defect of ours")
   func vendorCodes() async throws {
     _ = try await FaultyBackend.with { backend in

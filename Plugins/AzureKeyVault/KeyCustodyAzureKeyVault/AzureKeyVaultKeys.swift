@@ -153,7 +153,6 @@ public final class AzureKeyVaultKeys: CustomerKeySource {
 
   private func refusal(_ answer: VaultAnswer, _ key: KeyURI) -> KeyCustodyError {
     let error = answer.error(key.authority, key.version)
-    if answer.status == 400, answer.code.isEmpty { return .notOfVault(key.authority, answer) }
     if answer.inner == "KeyOperationForbidden" {
       return KeyCustodyError(
         .denied, .keyOperationForbidden, "The key '\(key)' may not be used for wrapping and unwrapping any more.",

@@ -12,7 +12,8 @@ extension VaultAnswer {
       return KeyCustodyError(
         .unsupported, .notOffered, "The vault '\(vault)' does not offer what was asked of the \(key).",
         remedy: "Use another type of key or algorithm, or another vault.", diagnostic: diagnostic)
-    case 400:
+    // As with 403 below: what is before the vault may find a request bad in words of its own.
+    case 400 where code == "BadParameter":
       return KeyCustodyError(
         .invalidInput, .malformed, "The vault '\(vault)' refuses the \(key) as malformed.",
         remedy: "Whoever runs the vault can see why in its log.", diagnostic: diagnostic)
