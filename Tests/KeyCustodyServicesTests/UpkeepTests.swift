@@ -1,10 +1,10 @@
 import KeyCustody
 import KeyCustodyEnvelope
 import KeyCustodyTesting
-import KeyCustodyVault
 import Testing
 
 @testable import KeyCustodyServices
+@testable import KeyCustodyVault
 
 /// Keysets wrapped anew, many root keys at a time (SEMANTICS E12).
 struct UpkeepTests {
@@ -93,6 +93,30 @@ struct UpkeepTests {
     #expect(bench.audit.events.map(\.outcome) == [.refused])
   }
 
+  @Test("V11: of several uses in one go, those that were done are recorded as done, and those that failed as failed")
+  func halfDone() async throws {
+    let bench = try await ServiceBench()
+    let (custody, service) = (bench.custody, bench.custody.servicePrincipal)
+    let context = CallContext(purpose: .resource, principal: service)
+    let key = try await custody.vaults.allow(
+      [.wrapKey, .unwrapKey], of: try custody.serviceKey(.service), as: try await custody.principal(service),
+      context: context)
+    let forgetful = AllowedKey(
+      uri: key.uri, algorithm: key.algorithm, version: key.version,
+      provider: HookedKeyProvider(inner: key.provider, hooks: bench.hooks), caller: key.caller, rules: key.rules,
+      vaults: key.vaults)
+    let secrets = try (0..<2).map { _ in SharedSecret(try SystemRandom().secret(32)) }
+    bench.audit.removeAll()
+    let refusal = await failure {
+      _ = try await forgetful.wrapAndUnwrapAll(secrets, algorithm: .aes256KW, context: { context })
+    }
+    #expect(refusal == error(.integrityFailure, .notAuthentic))
+    let events = bench.audit.events
+    #expect(events.map(\.action) == ["wrapKey", "wrapKey", "unwrapKey", "unwrapKey"])
+    #expect(events.map { $0.outcome == .allowed } == [true, true, false, false])
+    #expect(events.map(\.error) == [nil, nil, "integrityFailure/not-authentic", "integrityFailure/not-authentic"])
+  }
+
   @Test("A damaged record of one resource stops no other's upkeep")
   func damaged() async throws {
     let bench = try await ServiceBench()
@@ -129,5 +153,21 @@ struct UpkeepTests {
       #expect(await ask() == error(.denied, .accessDenied))
       #expect(bench.audit.events.map(\.outcome) == [.refused])
     }
+  }
+}
+
+/// A provider that wraps several in one go, and can't unwrap what came of it.
+extension HookedKeyProvider: KeyBatches {
+  func wrapAndUnwrapAll(
+    _ secrets: [SharedSecret], with request: WrapRequest
+  ) async throws(KeyCustodyError) -> ProvenBatch {
+    var wrapped: [[UInt8]] = []
+    for secret in secrets { wrapped.append(try await inner.wrap(secret.bytes, with: request).bytes) }
+    return ProvenBatch(
+      wrapped: wrapped, unwrapped: .failure(KeyCustodyError(.integrityFailure, .notAuthentic, "It was altered.")))
+  }
+
+  func unwrapAll(_ wrapped: [[UInt8]], with request: WrapRequest) async throws(KeyCustodyError) -> [SharedSecret] {
+    throw KeyCustodyError(.integrityFailure, .notAuthentic, "It was altered.")
   }
 }

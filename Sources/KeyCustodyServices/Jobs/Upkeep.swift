@@ -80,7 +80,7 @@ extension KeyCustody {
   }
 
   /// How many resources are looked after at a time.
-  private static var upkeepWidth: Int { 16 }
+  private static var upkeepWidth: Int { 32 }
   private static var upkeepPage: Int { 100 }
 
   /// What was done for one resource; an error is its own.
