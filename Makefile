@@ -61,7 +61,7 @@ test: dependencies ## Run all tests, eight at a time: on few cores more would st
 	swift build --build-tests $(STRICT)
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	$(RANDOM_HASHING) swift test --skip-build $(STRICT) --experimental-maximum-parallelization-width 8 2>&1 | tee $$log || \
-	  { echo "what failed:"; grep -a '✘' $$log | grep -av 'known issue' | cut -c1-400 | tail -n 12; tail -n 1 $$log; exit 1; }
+	  { echo "what failed:"; grep -a '✘' $$log | cut -c1-400 | tail -n 12; tail -n 1 $$log; exit 1; }
 
 .PHONY: kit
 kit: dependencies ## Run the conformance kit on every backend, or on BACKENDS="memory pkcs11", faults included, and print the table
@@ -90,6 +90,7 @@ examples: dependencies ## Build and run the examples, the third-party plugin's t
 	SWIFT_TEST_FLAGS="$(STRICT)" Examples/check.sh
 
 .PHONY: interop
+interop: PACKAGES += python3-venv
 interop: dependencies ## Open what we sealed with a Python script, and the reverse
 	SWIFT_TEST_FLAGS="$(STRICT)" Examples/open-without-us/check.sh
 
