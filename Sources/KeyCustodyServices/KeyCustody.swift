@@ -273,7 +273,7 @@ public final class KeyCustody: Sendable {
       }
       // What is being sealed under it is found by whoever converts.
       Task { [sealings, leases] in
-        await sealings.settle(key)
+        try? await sealings.settle(key)
         leases.end([key])
       }
     }

@@ -83,6 +83,13 @@ serving ', "server": { "certificateFolder": "tls", "certificateFile": "none.pem"
 refuse "must say which certificate" "$keycustody" serve --config serving.json
 serving ', "server": { "certificateFolder": "tls", "prot": 0 }'
 refuse "server.prot" "$keycustody" serve --config serving.json
+serving ', "server": { "tls": "outside", "certificateFolder": "tls" }'
+refuse "shows no certificate" "$keycustody" serve --config serving.json
+serving ', "server": { "tls": "elsewhere" }'
+refuse "neither 'here' nor 'outside'" "$keycustody" serve --config serving.json
+serving ', "server": { "tls": "outside", "address": "0.0.0.0" }'
+refuse "this machine's own addresses" "$keycustody" serve --config serving.json
+advise "127.0.0.1"
 refuse "There is no deployment in" of data vault list
 advise "keycustody serve --data 'data'"
 refuse '"reason":"no-deployment"' of data identity show ann --output json

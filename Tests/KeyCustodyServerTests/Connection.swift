@@ -17,12 +17,13 @@ struct ListeningServer: Sendable {
   let identityPort: Int?
   /// The authority's certificate.
   let caFile: String
+  let endsTLS: Bool
   let group: ServiceGroup
 
   /// Serves for a body.
   static func run(
     _ bench: ServerBench, idleSeconds: Int = 60, hasIdentity: Bool = false, connectionsPerAddress: Int? = nil,
-    _ body: @escaping @Sendable (ListeningServer) async throws -> Void
+    endsTLS: Bool = true, _ body: @escaping @Sendable (ListeningServer) async throws -> Void
   ) async throws {
     let folder = try TemporaryFolder()
     let path = folder.appending("tls")
@@ -32,7 +33,7 @@ struct ListeningServer: Sendable {
         random: SystemRandom())
     }
     var binding = VaultApplication.Binding(
-      certificateFile: certificate.certificateFile, keyFile: certificate.keyFile)
+      tls: endsTLS ? .certificate(file: certificate.certificateFile, keyFile: certificate.keyFile) : .outside)
     binding.port = 0
     binding.idleSeconds = idleSeconds
     if let connectionsPerAddress { binding.mostConnectionsPerAddress = connectionsPerAddress }
@@ -54,7 +55,8 @@ struct ListeningServer: Sendable {
         var failure: (any Error)?
         for await (port, identityPort) in ports {
           let server = ListeningServer(
-            bench: bench, port: port, identityPort: identityPort, caFile: certificate.caFile, group: services)
+            bench: bench, port: port, identityPort: identityPort, caFile: certificate.caFile,
+            endsTLS: endsTLS, group: services)
           do { try await body(server) } catch { failure = error }
           break
         }
@@ -72,7 +74,7 @@ struct ListeningServer: Sendable {
     let channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
       .connect(host: "127.0.0.1", port: isPlain ? identityPort ?? 0 : port) { channel in
         channel.eventLoop.makeCompletedFuture {
-          if !isPlain {
+          if !isPlain, endsTLS {
             var settings = TLSConfiguration.makeClientConfiguration()
             settings.trustRoots = .file(trust)
             try channel.pipeline.syncOperations.addHandler(

@@ -274,6 +274,35 @@ struct SocketTests {
     }
   }
 
+  @Test("V12: TLS may end in front of the server, on the same machine, and must in FIPS mode")
+  func outside() async throws {
+    let bench = try await ServerBench()
+    try await ListeningServer.run(bench, endsTLS: false) { server in
+      try await server.connect { connection in
+        try await connection.ask("GET", "/readyz", token: "")
+        #expect(try await connection.reply()?.status == 200)
+        try await connection.ask("GET", "/keys?api-version=7.5", token: "")
+        let reply = try await connection.reply()
+        #expect(reply?.status == 401)
+        #expect(reply?.headers["www-authenticate"]?.contains("https://login.vault.test") == true)
+      }
+    }
+    let refused = KeyCustodyError(.invalidInput, .badConfigurationValue, "")
+    var binding = VaultApplication.Binding(tls: .outside)
+    for address in ["127.0.0.1", "127.1.2.3", "::1"] {
+      binding.address = address
+      for isFIPS in [true, false] { try binding.check(isFIPS: isFIPS) }
+    }
+    for address in ["0.0.0.0", "::", "192.0.2.1", "127.0.0.1.example", "localhost", ""] {
+      binding.address = address
+      #expect(throws: refused, "\(address)") { try binding.check(isFIPS: false) }
+    }
+    binding = VaultApplication.Binding(tls: .certificate(file: "server.pem", keyFile: "server-key.pem"))
+    binding.address = "0.0.0.0"
+    try binding.check(isFIPS: false)
+    #expect(throws: refused) { try binding.check(isFIPS: true) }
+  }
+
   @Test("TLS 1.2 with forward secrecy and authenticated encryption, or 1.3; nothing else (RELIABILITY 42)")
   func tls() async throws {
     let bench = try await ServerBench()

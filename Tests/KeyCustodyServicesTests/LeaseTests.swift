@@ -83,6 +83,28 @@ struct LeaseTests {
     #expect(try await notes.open(sealed, as: "value") == [7], "a failure is not remembered")
   }
 
+  @Test("DESIGN 7: who is cancelled while it asks for a key is alone in that")
+  func cancelledAlone() async throws {
+    let bench = try await ServiceBench()
+    let (notes, _) = try await bench.makeBound()
+    let sealed = try await notes.seal([7], as: "value")
+    bench.custody.leases.end([try await customerRootKey(notes, bench)])
+    let gate = Gate()
+    bench.hooks.onUnwrap { number in
+      if number == 1 { await gate.pass() }
+    }
+    bench.keyFaults.reset()
+    bench.keyFaults.fail(
+      .unwrap, call: 1, .after, with: KeyCustodyError(.timeout, .deadline, "The call was cancelled."))
+    let first = Task { await failure { _ = try await notes.open(sealed, as: "value") } }
+    try await eventually("the first does not ask") { bench.unwraps == 1 }
+    first.cancel()
+    async let second = notes.open(sealed, as: "value")
+    gate.open()
+    _ = await first.value
+    #expect(try await second == [7])
+  }
+
   @Test("DESIGN 7: while the provider is away a lease works to its deadline, writes don't extend it, then it is closed")
   func outage() async throws {
     let bench = try await ServiceBench()

@@ -213,4 +213,21 @@ struct RevocationTests {
     }
     #expect(writing?.reason == .keyDisabled)
   }
+  @Test(
+    "E8: where leases have no duration, a revocation stops what is being sealed at its next piece", arguments: [0, 60])
+  func stoppedSealing(lease: Int) async throws {
+    let bench = try await ServiceBench(lease: lease)
+    let (notes, key) = try await bench.makeBound()
+    let revoked = pieces(20) { number in
+      if number == 5 { try await bench.update(key, isEnabled: false) }
+    }
+    var count = 0
+    let stopped = await failure {
+      for try await piece in try await notes.sealStream(revoked, as: "film") { count += piece.count }
+    }
+    #expect(stopped?.reason == .keyDisabled)
+    #expect(count < 4 * 1_048_576)
+    try await bench.update(key, isEnabled: true)
+    try await notes.roundTrip()
+  }
 }

@@ -102,6 +102,23 @@ struct SealerTests {
     #expect(try await notes.open(second, as: "a") == [2])
   }
 
+  @Test("E13: a sealer of transient data ends with its epoch, and nothing else seals with it")
+  func epoch() async throws {
+    let bench = try await ServiceBench()
+    let notes = try await bench.makeResource()
+    let sealer = try await notes.sealer(dataClass: "transient")
+    let old = try SealedHeader(parsing: try sealer.seal([1], as: "message")).rootKey
+    // In use, so that its leases never end.
+    for _ in 0..<(12 * 60) {
+      bench.clock.advance(by: .seconds(59))
+      _ = try await notes.seal([1], as: "message", dataClass: "transient")
+    }
+    bench.clock.advance(by: .seconds(12 * 60))
+    let new = try await notes.seal([2], as: "message", dataClass: "transient")
+    #expect(try SealedHeader(parsing: new).rootKey != old)
+    #expect(throws: error(.unavailable, .leaseEnded)) { try sealer.seal([2], as: "message") }
+  }
+
   @Test("A deployment that asks for every operation has no sealer to give, and says so")
   func noLease() async throws {
     let bench = try await ServiceBench(lease: 0)

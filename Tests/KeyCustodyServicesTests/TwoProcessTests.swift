@@ -134,6 +134,69 @@ struct TwoProcessTests {
     await second.close()
   }
 
+  @Test("E6: without leases too, a conversion waits for what other processes may be storing")
+  func withoutLeases() async throws {
+    let bench = try await ServiceBench(lease: 0, isShared: true)
+    let notes = try await bench.makeResource()
+    let key = try await bench.makeKey()
+    bench.storeFaults.failAlways(.watch, with: down)
+    let second = try await bench.reopened(lease: 0)
+    let there = try await second.resource(notes.id)
+    let early = try await there.seal([1], as: "early")
+    let store = MemorySealedStore()
+    async let enabling: Void = notes.enableCustomerKey(key, converting: [store])
+    try await eventually("the conversion does not wait") {
+      try await notes.status().mode == .enabling && bench.waitsForLeases
+    }
+    // It was on its way.
+    try store.put(early, as: "early", of: notes.id)
+    bench.clock.advance(by: KeyCustody.storingTime)
+    try await enabling
+    #expect(try await notes.open(try #require(store.get("early", of: notes.id)), as: "early") == [1])
+    await second.close()
+  }
+
+  @Test("E6: what was begun under a root key that is gone by then is sealed again under the new one")
+  func droppedMeanwhile() async throws {
+    let bench = try await ServiceBench(isShared: true)
+    let notes = try await bench.makeResource()
+    let key = try await bench.makeKey()
+    let second = try await bench.reopened()
+    let there = try await second.resource(notes.id)
+    let (store, tries) = (MemorySealedStore(), Tally())
+    try await there.seal([1], as: "slow") { (sealed) async throws(KeyCustodyError) in
+      tries.add()
+      if tries.value == 1 {
+        let old = try SealedHeader(parsing: sealed).rootKey
+        await converted(notes, key, bench)
+        // As sealing a long file does at its next piece.
+        _ = try await there.rootKeys.rootKey(old, layer: .customer)
+      }
+      try store.put(sealed, as: "slow", of: notes.id)
+    }
+    #expect(tries.value == 2)
+    #expect(try await notes.open(try #require(store.get("slow", of: notes.id)), as: "slow") == [1])
+    await second.close()
+  }
+
+  @Test("What other processes change of resources that are not used here is not remembered here")
+  func strangers() async throws {
+    let bench = try await ServiceBench(isShared: true)
+    let (notes, other) = (try await bench.makeResource("notes"), try await bench.makeResource("other"))
+    let second = try await bench.reopened()
+    let there = try await second.resource(notes.id)
+    let sealed = try await there.seal([1], as: "value")
+    let known = second.cache.count
+    try await bench.custody.rotateServiceKeys()
+    try await other.rewrapServiceKeys()
+    try await notes.rewrapServiceKeys()
+    let revision = try #require(bench.custody.cache.revision(notes.id))
+    try await eventually("the other process hears nothing") { second.cache.revision(notes.id) == revision }
+    #expect(second.cache.count == known && second.cache.revision(other.id) == nil)
+    #expect(try await there.open(sealed, as: "value") == [1])
+    await second.close()
+  }
+
   /// Enables the customer's key while the clock goes on.
   private func converted(_ notes: ProtectedResource, _ key: KeyURI, _ bench: ServiceBench) async {
     async let problem = failure { try await notes.enableCustomerKey(key, converting: []) }

@@ -26,7 +26,7 @@
       let bench = try await VaultBench(port: port)
       self.bench = bench
       var binding = VaultApplication.Binding(
-        certificateFile: certificate.certificateFile, keyFile: certificate.keyFile)
+        tls: .certificate(file: certificate.certificateFile, keyFile: certificate.keyFile))
       binding.port = port
       binding.identityPort = 0
       let (ports, found) = AsyncStream<Int>.makeStream()

@@ -61,6 +61,10 @@
       _ folder: DataFolder?, _ output: Output
     ) async throws {
       let section = try ServerConfiguration(configuration, address: address, environment: environment)
+      var binding = VaultApplication.Binding(
+        tls: section.certificate.map { .certificate(file: $0.file, keyFile: $0.keyFile) } ?? .outside)
+      binding.address = section.address
+      try binding.check(isFIPS: KeyCustody.cryptographicModule.isFIPS)
       var bootstrap: Bootstrap?
       if let folder { bootstrap = try await Bootstrap.settle(folder, custody, section) }
       var settings = ServerSettings(tenant: section.tenant)
@@ -71,8 +75,6 @@
           servesIMDS: section.servesIMDS)
       }
       let server = try VaultServer(custody, settings: settings, federation: Deployment.federation(environment))
-      var binding = VaultApplication.Binding(certificateFile: section.certificateFile, keyFile: section.keyFile)
-      binding.address = section.address
       binding.port = section.port
       binding.mostConnections = section.connections ?? binding.mostConnections
       binding.mostConnectionsPerAddress = section.connectionsPerAddress ?? binding.mostConnectionsPerAddress
@@ -124,6 +126,12 @@
       guard let bootstrap, let folder else { return "serving the vaults of \(domain) on \(address):\(port)" }
       let host = domain.prefix { $0 != ":" }
       let vault = "\(Bootstrap.vault).\(host)"
+      // What clients connect to, which is something else where TLS ends outside.
+      let entry = domain.utf8.count > host.utf8.count ? String(domain.dropFirst(host.count + 1)) : "443"
+      let place = ["0.0.0.0", "::"].contains(address) ? "127.0.0.1" : address
+      let end = "\(entry):\(place.contains(":") ? "[\(place)]" : place)"
+      let trust = bootstrap.caFile.isEmpty ? "" : " --cacert \(bootstrap.caFile)"
+      let bundle = bootstrap.caFile.isEmpty ? "" : "  export REQUESTS_CA_BUNDLE=\(bootstrap.caFile)\n"
       return """
         serving the vaults of \(domain) on \(address):\(port); stop with Ctrl-C
 
@@ -132,23 +140,22 @@
 
         Try it with curl:
 
-          TOKEN=$(curl -s --cacert \(bootstrap.caFile) --resolve login.\(domain):127.0.0.1 \\
+          TOKEN=$(curl -s\(trust) --resolve login.\(host):\(end) \\
             \(bootstrap.authority)/\(bootstrap.tenant)/oauth2/v2.0/token \\
             -d grant_type=client_credentials -d client_id=\(bootstrap.clientID) \\
             --data-urlencode client_secret="$(python3 -c 'import json; print(json.load(open("\(folder.bootstrapFile)"))["clientSecret"])')" \\
             -d scope=https://\(domain)/.default | python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
-          curl -s --cacert \(bootstrap.caFile) --resolve \(vault):\(port):127.0.0.1 -H "Authorization: Bearer $TOKEN" \\
+          curl -s\(trust) --resolve \(vault):\(end) -H "Authorization: Bearer $TOKEN" \\
             -H 'Content-Type: application/json' -d '{"kty":"RSA","key_size":2048}' \\
             '\(bootstrap.vaultURL)/keys/my-key/create?api-version=7.6'
 
         Programs find the hosts by a line in /etc/hosts:
 
-          127.0.0.1 \(vault) login.\(host)
+          \(place) \(vault) login.\(host)
 
         and then, with the Azure SDK for Python (pip install azure-keyvault-keys azure-identity):
 
-          export REQUESTS_CA_BUNDLE=\(bootstrap.caFile)
-          python3 - <<'END'
+        \(bundle)  python3 - <<'END'
           import json
           from azure.identity import ClientSecretCredential
           from azure.keyvault.keys import KeyClient

@@ -9,6 +9,7 @@
   /// | --- | --- | --- |
   /// | `server.address` | the address to listen on | `127.0.0.1` |
   /// | `server.port` | the port to listen on | that of `vaults.domain` |
+  /// | `server.tls` | `here`, or `outside`: TLS is ended in front of it, on this machine, and it speaks HTTP | `here` |
   /// | `server.certificateFolder` | a certificate of the server's own is made and kept here | |
   /// | `server.certificateFile`, `server.keyFile` | the certificate (PEM, its chain after it) and its private key | |
   /// | `server.tenant` | the tenant of the first vault, and where the vault asked for is unknown | `main` |
@@ -22,8 +23,8 @@
   struct ServerConfiguration: Sendable {
     var address: String
     var port: Int
-    var certificateFile: String
-    var keyFile: String
+    /// What it ends TLS by; `nil`: TLS ends outside.
+    var certificate: (file: String, keyFile: String)?
     var caFile: String?
     var tenant: TenantID
     var identity: SubjectID?
@@ -57,22 +58,35 @@
       hsmKeyProvider = try section.string("hsmKeyProvider")
       let folder = try section.string("certificateFolder").map(environment.path)
       let given = (try section.string("certificateFile"), try section.string("keyFile"))
+      let ending = try section.string("tls") ?? "here"
       try section.refuseUnknownKeys()
+      guard ["here", "outside"].contains(ending) else {
+        throw KeyCustodyError(
+          .invalidInput, .badConfigurationValue, "'server.tls' is neither 'here' nor 'outside'.",
+          remedy: "Write one of the two.")
+      }
       switch (folder, given.0, given.1) {
+      case (nil, nil, nil) where ending == "outside":
+        (certificate, caFile) = (nil, nil)
+      case _ where ending == "outside":
+        throw KeyCustodyError(
+          .invalidInput, .badConfigurationValue, "Where TLS ends outside, this server shows no certificate.",
+          remedy: "Remove 'certificateFolder', 'certificateFile' and 'keyFile' from the section 'server'.")
       case (let folder?, nil, nil):
         let made = try ServerCertificate.prepare(
           in: folder, names: [host, "*.\(host)", "localhost"],
           addresses: ["127.0.0.1", "::1"]
             + (["127.0.0.1", "0.0.0.0", "::", "::1"].contains(self.address) ? [] : [self.address]),
           time: environment.time, random: environment.random)
-        (certificateFile, keyFile, caFile) = (made.certificateFile, made.keyFile, made.caFile)
-      case (nil, let certificate?, let key?):
-        (certificateFile, keyFile) = (environment.path(certificate), environment.path(key))
-        caFile = nil
+        (certificate, caFile) = ((made.certificateFile, made.keyFile), made.caFile)
+      case (nil, let file?, let key?):
+        (certificate, caFile) = ((environment.path(file), environment.path(key)), nil)
       default:
         throw KeyCustodyError(
           .invalidInput, .missingConfigurationKey, "The section 'server' must say which certificate is served.",
-          remedy: "Give 'certificateFolder' for one of the server's own, or both 'certificateFile' and 'keyFile'.")
+          remedy:
+            "Give 'certificateFolder' for one of the server's own, or both 'certificateFile' and 'keyFile'; or 'tls', "
+            + "which is 'outside' where TLS is ended in front of it.")
       }
     }
 

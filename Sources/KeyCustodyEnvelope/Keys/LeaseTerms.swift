@@ -18,6 +18,9 @@ final class LeaseTerms: Sendable {
   /// Whether its access must be checked before the key is used once more.
   var isSuspended: Bool { deadline.load(ordering: .acquiring) == Self.suspended }
 
+  /// Whether there is or was a lease.
+  var isGranted: Bool { deadline.load(ordering: .acquiring) != Self.none }
+
   /// Whether the lease lives at `now`, in ``ticks(_:)``; has it renewed when it is time.
   @inline(__always)
   func isLiving(at now: Int64) -> Bool {

@@ -133,6 +133,9 @@ public final class RootKey: Sendable {
   /// Whether it must be asked for again before it is used once more: it was destroyed, or its lease is suspended.
   var needsLease: Bool { isDestroyed || lease.isSuspended }
 
+  /// Whether a lease was ever granted: without one nobody ends the key when access to it is taken away.
+  var isLeased: Bool { lease.isGranted }
+
   /// Throws when the key was destroyed, or its lease is suspended.
   func requireLease() throws(KeyCustodyError) {
     if needsLease { throw leaseEnded() }

@@ -10,19 +10,24 @@ struct LayerRecipe: Sendable {
   /// Where the key is asked for again.
   let source: (any RootKeySource)?
   let isSealing: Bool
+  /// Whether the key is asked for at every piece of 1 MiB: always to open, and to seal where no lease ends it.
+  let asksAtPieces: Bool
 
   /// The length of a whole chunk as it comes in.
   var chunkLength: Int { isSealing ? Cobblestone.chunkLength : Cobblestone.sealedChunkLength }
 
   /// A new object's layer, with a fresh salt.
+  ///
+  /// - Parameter isRenewal: whether it comes in place of another layer, whose key is asked for at every piece.
   static func sealing(
-    _ key: RootKey, _ layer: Layer, _ context: SealingContext, source: (any RootKeySource)?, random: any RandomSource
+    _ key: RootKey, _ layer: Layer, _ context: SealingContext, source: (any RootKeySource)?, random: any RandomSource,
+    isRenewal: Bool = false
   ) async throws(KeyCustodyError) -> LayerRecipe {
     let current = if key.needsLease, let source { try await source.rootKey(key.id, layer: layer) } else { key }
     return LayerRecipe(
       key: current, layer: layer, salt: try random.bytes(Cobblestone.saltLength),
       context: context.encoded(for: layer, header: SealedHeader(kind: .object, rootKey: key.id)), source: source,
-      isSealing: true)
+      isSealing: true, asksAtPieces: !isRenewal && !current.isLeased)
   }
 
   /// A layer that begins with `prelude`, if its key is to be had and fits.
@@ -37,7 +42,8 @@ struct LayerRecipe: Sendable {
       let key = try await source.rootKey(header.rootKey, layer: layer)
       do throws(KeyCustodyError) {
         let (_, salt) = try readPrelude(prelude, key: key, context: encoded)
-        return LayerRecipe(key: key, layer: layer, salt: salt, context: encoded, source: source, isSealing: false)
+        return LayerRecipe(
+          key: key, layer: layer, salt: salt, context: encoded, source: source, isSealing: false, asksAtPieces: true)
       } catch {
         // The lease ended between the look-up and the use.
         guard error.reason == .leaseEnded, attempt < maximumRenewals else { throw error }
@@ -68,9 +74,9 @@ final class LayerWork {
   }
 
   /// Asks for the key again, so that a revocation stops long work; sealing asks only when its lease has ended or is
-  /// suspended.
+  /// suspended, or there is none.
   func checkLease() async throws(KeyCustodyError) {
-    guard let source = recipe.source, !recipe.isSealing || key.needsLease else { return }
+    guard let source = recipe.source, recipe.asksAtPieces || key.needsLease else { return }
     let current = try await source.rootKey(key.id, layer: recipe.layer)
     guard current !== key else { return }
     try requireSame(current, key)

@@ -10,22 +10,27 @@ let pieceLength = 1 << 20
 private let cachedLength = 128 << 10
 
 /// Seals one layer of an object under a lease that may be renewed on the way: asked for again once it has ended or is
-/// suspended.
+/// suspended, and at every piece of 1 MiB where there is none.
 ///
 /// For one task at a time.
 final class RenewingSealer {
   private var sealer: ObjectLayerSealer
+  private var sinceAsked = 0
   private let layer: Layer
   private let source: (any RootKeySource)?
+  private let isRenewal: Bool
 
+  /// - Parameter isRenewal: whether it comes in place of another layer, whose key is asked for at every piece.
   init(
-    key: RootKey, source: (any RootKeySource)?, layer: Layer, context: SealingContext, random: any RandomSource
+    key: RootKey, source: (any RootKeySource)?, layer: Layer, context: SealingContext, random: any RandomSource,
+    isRenewal: Bool = false
   ) async throws(KeyCustodyError) {
     var key = key
     if key.needsLease, let source { key = try await source.rootKey(key.id, layer: layer) }
     sealer = try ObjectLayerSealer(key: key, layer: layer, context: context, random: random)
     self.layer = layer
     self.source = source
+    self.isRenewal = isRenewal
   }
 
   func update(
@@ -36,6 +41,7 @@ final class RenewingSealer {
       let rest = (range.lowerBound + Int(sealer.consumed - start))..<range.upperBound
       try sealer.update(unsafe content.span.bytes.extracting(rest), into: &output)
     }
+    sinceAsked += range.count
   }
 
   func finish(into output: inout [UInt8]) async throws(KeyCustodyError) {
@@ -46,9 +52,11 @@ final class RenewingSealer {
     _ step: (inout ObjectLayerSealer) throws(KeyCustodyError) -> Void
   ) async throws(KeyCustodyError) {
     for attempt in 1... {
-      if sealer.needsLease, let source {
+      let isDue = sinceAsked >= pieceLength && !isRenewal && !sealer.keyInUse.isLeased
+      if sealer.needsLease || isDue, let source {
         let key = try await source.rootKey(sealer.keyInUse.id, layer: layer)
         try sealer.renew(key)
+        sinceAsked = 0
       }
       do throws(KeyCustodyError) {
         return try step(&sealer)

@@ -77,7 +77,8 @@ extension TwoLayers {
       let (outer, start) = try await openOuter(file, size, source, context)
       // What comes out must be a layer of ours: plaintext never passes here.
       try SealedHeader(parsing: start).require(.object)
-      let new = try await LayerRecipe.sealing(newKey, .customer, context, source: source, random: random)
+      let new = try await LayerRecipe.sealing(
+        newKey, .customer, context, source: source, random: random, isRenewal: true)
       return try LayeredFile(outer, new, size: size, targetStart: try await LayerWork(new).prelude())
     }
   }

@@ -32,7 +32,7 @@ public enum TwoLayers {
     Chain(
       RenewingOpener(source: source, layer: .customer, context: context),
       try await RenewingSealer(
-        key: newKey, source: source, layer: .customer, context: context, random: random))
+        key: newKey, source: source, layer: .customer, context: context, random: random, isRenewal: true))
   }
 }
 

@@ -1,7 +1,7 @@
 import Hummingbird
 import HummingbirdCore
 import HummingbirdTLS
-import KeyCustody
+package import KeyCustody
 import KeyCustodyServices
 import Logging
 import NIOCore
@@ -9,19 +9,28 @@ import NIOPosix
 import NIOSSL
 public import ServiceLifecycle
 
-/// Serves the vaults over HTTPS, and the machine's own identity over HTTP on the loopback address, until it is told to
+/// Serves the vaults over HTTPS (or HTTP, where something in front of it ends TLS), and the machine's own identity over HTTP on the loopback address, until it is told to
 /// stop; then no connection is taken any more and what is being worked on is answered.
 public struct VaultApplication: Service {
   /// Where it listens, and by which certificate.
   public struct Binding: Sendable {
+    /// Who ends TLS.
+    public enum TLS: Sendable, Hashable {
+      /// This process, by a certificate followed by those that lead to a trusted one (PEM), and its private key (PEM).
+      ///
+      /// By SwiftNIO's library, which is no part of the module of FIPS mode: there it is refused.
+      case certificate(file: String, keyFile: String)
+      /// Something in front of it on the same machine: it speaks HTTP, on a loopback address alone.
+      ///
+      /// All clients seem to come from that address then, to network rules, the audit log and limits alike.
+      case outside
+    }
     /// The address to listen on.
     public var address = "127.0.0.1"
     /// The port; 0 for a free one.
     public var port = 8443
-    /// The certificate, followed by those that lead to a trusted one (PEM).
-    public var certificateFile: String
-    /// The certificate's private key (PEM).
-    public var keyFile: String
+    /// Who ends TLS.
+    public var tls: TLS
     /// The most connections at once; more wait.
     public var mostConnections = 1024
     /// The most connections at once from one address; what is more is closed at once.
@@ -35,10 +44,36 @@ public struct VaultApplication: Service {
     /// Programs of this machine alone reach it. The limits above are its as well, counted by themselves.
     public var identityPort: Int?
 
-    /// A binding by a certificate.
-    public init(certificateFile: String, keyFile: String) {
-      self.certificateFile = certificateFile
-      self.keyFile = keyFile
+    /// A binding with the defaults above.
+    public init(tls: TLS) { self.tls = tls }
+
+    /// Refuses what must not be served so.
+    ///
+    /// - Parameter isFIPS: whether all cryptography is to be of a FIPS module.
+    /// - Throws: `invalidInput` (`bad-configuration-value`).
+    package func check(isFIPS: Bool) throws(KeyCustodyError) {
+      switch tls {
+      case .certificate where isFIPS:
+        throw KeyCustodyError(
+          .invalidInput, .badConfigurationValue,
+          "In FIPS mode this server does not end TLS: what it would do that by is no part of the FIPS module.",
+          remedy: "Set server.tls to 'outside', and have TLS ended in front of it by what is validated.")
+      case .outside where !Self.isLoopback(address):
+        throw KeyCustodyError(
+          .invalidInput, .badConfigurationValue,
+          "Where TLS ends outside, the server listens on this machine's own addresses alone, and '\(address)' is none.",
+          remedy: "Listen on 127.0.0.1, and have TLS ended on this machine.")
+      case .certificate, .outside: return
+      }
+    }
+
+    private static func isLoopback(_ address: String) -> Bool {
+      guard let found = try? SocketAddress(ipAddress: address, port: 0) else { return false }
+      return switch found {
+      case .v4: address.hasPrefix("127.")
+      case .v6: found.ipAddress == "::1"
+      case .unixDomainSocket: false
+      }
     }
   }
 
@@ -62,6 +97,7 @@ public struct VaultApplication: Service {
   ///
   /// - Throws: a ``KeyCustodyError`` for a certificate that can't be used or a port that is taken.
   public func run() async throws {
+    try binding.check(isFIPS: KeyCustody.cryptographicModule.isFIPS)
     let ports = Ports(wanted: binding.identityPort == nil ? 1 : 2, then: onRunning)
     let vaults = try vaultService(ports)
     let executor = LoopExecutor(MultiThreadedEventLoopGroup.singleton)
@@ -83,9 +119,11 @@ public struct VaultApplication: Service {
   private var logger: Logger { server.custody.environment.logger }
 
   private func vaultService(_ ports: Ports) throws(KeyCustodyError) -> some Service {
-    let builder: HTTPServerBuilder
-    do { builder = try .tls(.http1(configuration: limits()), tlsConfiguration: try tls()) } catch {
-      throw Self.unusable(binding, error)
+    var builder = HTTPServerBuilder.http1(configuration: limits())
+    if case .certificate(let file, let keyFile) = binding.tls {
+      do { builder = try .tls(builder, tlsConfiguration: try Self.settings(file, keyFile)) } catch {
+        throw Self.unusable(file, keyFile, error)
+      }
     }
     return Application(
       responder: VaultResponder(server: server, patience: .seconds(binding.idleSeconds)), server: builder,
@@ -118,9 +156,9 @@ public struct VaultApplication: Service {
   }
 
   /// TLS 1.2 with forward secrecy and authenticated encryption, or TLS 1.3 (SEMANTICS E15, P1).
-  private func tls() throws -> TLSConfiguration {
-    let chain = try NIOSSLCertificate.fromPEMFile(binding.certificateFile)
-    let key = try NIOSSLPrivateKey(file: binding.keyFile, format: .pem)
+  private static func settings(_ certificateFile: String, _ keyFile: String) throws -> TLSConfiguration {
+    let chain = try NIOSSLCertificate.fromPEMFile(certificateFile)
+    let key = try NIOSSLPrivateKey(file: keyFile, format: .pem)
     var configuration = TLSConfiguration.makeServerConfiguration(
       certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
     configuration.minimumTLSVersion = .tlsv12
@@ -135,10 +173,12 @@ public struct VaultApplication: Service {
     return configuration
   }
 
-  private static func unusable(_ binding: Binding, _ error: any Error) -> KeyCustodyError {
+  private static func unusable(
+    _ certificateFile: String, _ keyFile: String, _ error: any Error
+  ) -> KeyCustodyError {
     KeyCustodyError(
       .invalidInput, .badConfigurationValue,
-      "The certificate '\(binding.certificateFile)' can't be served with the key '\(binding.keyFile)'.",
+      "The certificate '\(certificateFile)' can't be served with the key '\(keyFile)'.",
       remedy: "Give a PEM certificate (its chain after it) and its PEM private key, both readable.",
       diagnostic: "\(error)")
   }

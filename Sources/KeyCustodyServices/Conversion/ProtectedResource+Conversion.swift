@@ -36,7 +36,7 @@ extension ProtectedResource {
     let outgoing = record.outgoing
     guard record.mode.isConverting || !outgoing.isEmpty, let primary = record.primary(.customer, .longTerm)
     else { return 0 }
-    for key in outgoing { await custody.sealings.settle(key.id) }
+    for key in outgoing { try await custody.sealings.settle(key.id) }
     // Whoever still holds a sealer of theirs seals no more with it.
     custody.leases.end(outgoing.map(\.id))
     var converted = 0

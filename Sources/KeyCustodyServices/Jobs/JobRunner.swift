@@ -1,5 +1,6 @@
 public import KeyCustody
 import KeyCustodyEnvelope
+import Logging
 import Synchronization
 
 /// Does in the background what changes of keys leave to do: converts stored data, and tells how far it is.
@@ -39,6 +40,13 @@ public final class JobRunner: Sendable {
   private let settings: Settings
   private let pace: Pace
   private let worker: String
+  private struct State {
+    /// The jobs that are being worked on by ``run()``.
+    var working: Set<RecordKey> = []
+    /// Those that it began since the last tick: what others have, or what failed, is not tried again at once.
+    var tried: Set<RecordKey> = []
+  }
+  private let state = Mutex(State())
   /// What was seen of jobs that others have: the revision, and since when it stands.
   private let sightings = Mutex<[RecordKey: (revision: StoreRevision, since: Duration)]>([:])
 
@@ -56,29 +64,85 @@ public final class JobRunner: Sendable {
     worker = try custody.environment.random.bytes(8).hexadecimal
   }
 
-  /// Works on jobs until the task is cancelled.
+  /// Works on jobs until the task is cancelled, and looks after all resources from time to time.
+  ///
+  /// Neither waits for the other: a long job holds up no upkeep, and no other job as long as there is room.
   public func run() async {
     let time = custody.environment.time
     let (planned, told) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let (rounds, due) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     let jobs = custody.jobsPlanned.stream()
     let listening = Task {
-      for await _ in jobs { told.yield() }
+      for await resource in jobs {
+        if let path = try? JobRecord.path(resource) { state.withLock { _ = $0.tried.remove(path) } }
+        told.yield()
+      }
     }
     let ticks = Task { [settings] in
       while !Task.isCancelled {
+        state.withLock { $0.tried = [] }
         told.yield()
+        due.yield()
         do { try await time.wait(until: time.running() + settings.interval) } catch { break }
       }
       told.finish()
+      due.finish()
     }
     await withTaskCancellationHandler {
-      for await _ in planned {
-        _ = try? await runPending()
-        _ = try? await runUpkeep()
-      }
+      async let upkeep: Void = lookAfterAll(rounds)
+      await workOnJobs(planned, told)
+      await upkeep
     } onCancel: {
       for task in [listening, ticks] { task.cancel() }
     }
+  }
+
+  private func lookAfterAll(_ rounds: AsyncStream<Void>) async {
+    for await _ in rounds {
+      do throws(KeyCustodyError) { try await runUpkeep() } catch {
+        guard !Task.isCancelled else { return }
+        custody.environment.logger.warning(
+          "a round of upkeep was not all done", metadata: ["error": "\(error.code)/\(error.reason.rawValue)"])
+      }
+    }
+  }
+
+  /// Begins what is pending whenever there is room, as often as it is told.
+  private func workOnJobs(_ planned: AsyncStream<Void>, _ told: AsyncStream<Void>.Continuation) async {
+    await withDiscardingTaskGroup { group in
+      for await _ in planned {
+        for record in (try? await begun()) ?? [] {
+          group.addTask {
+            let isFinished = await self.work(on: record)
+            self.state.withLock { state in
+              state.working.remove(record.key)
+              if isFinished { state.tried.remove(record.key) }
+            }
+            // There is room for another one now.
+            told.yield()
+          }
+        }
+      }
+    }
+  }
+
+  /// As many jobs as there is room for, of those that were not tried since the last tick; they count as begun.
+  private func begun() async throws(KeyCustodyError) -> [PolicyRecord] {
+    var begun: [PolicyRecord] = []
+    var last: RecordKey?
+    while state.withLock({ $0.working.count < settings.width }), !Task.isCancelled {
+      let page = try await custody.jobs.store.list(prefix: JobRecord.prefix, after: last, limit: 100)
+      for record in page {
+        let isBegun = state.withLock { state in
+          guard state.working.count < settings.width, state.tried.insert(record.key).inserted else { return false }
+          return state.working.insert(record.key).inserted
+        }
+        if isBegun { begun.append(record) }
+      }
+      last = page.last?.key
+      if page.count < 100 { break }
+    }
+    return begun
   }
 
   /// Works on what is pending and not somebody else's, once.

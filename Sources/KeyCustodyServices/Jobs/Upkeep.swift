@@ -42,13 +42,17 @@ extension KeyCustody {
   /// - Parameters:
   ///   - keyAge: the service's own KEKs get a new version when the newest is older; `nil` leaves them.
   ///   - progress: told of each resource.
-  /// - Throws: what the policy store throws; a single resource stops nothing.
+  /// - Throws: what the policy store throws; a single resource stops nothing. What making a new version of a KEK throws,
+  ///   when everything else is done.
   @discardableResult
   public func upkeep(
     rotatingServiceKeysAfter keyAge: Duration? = nil, progress: (UpkeepReport) async -> Void = { _ in }
   ) async throws(KeyCustodyError) -> UpkeepReport {
-    if let keyAge { try await rotateServiceKeys(olderThan: keyAge) }
-    let newest = try await newestServiceKeys()
+    var failedRotation: KeyCustodyError?
+    if let keyAge {
+      // A provider without room for a new version is no reason to let the rest wait.
+      do throws(KeyCustodyError) { try await rotateServiceKeys(olderThan: keyAge) } catch { failedRotation = error }
+    }
     let (keks, store) = (KEKs(self), resources.store)
     // Side by side: what several have changed by then, a store writes at once.
     let (report, error) = await withTaskGroup(of: UpkeepReport.self) { group in
@@ -57,6 +61,8 @@ extension KeyCustody {
       do throws(KeyCustodyError) {
         while true {
           let page = try await store.list(prefix: "resources/", after: last, limit: Self.upkeepPage)
+          // After the page: what it shows of a KEK is never newer than this, and nothing goes back to an older one.
+          let newest = try await newestServiceKeys()
           for record in page {
             guard !Task.isCancelled else { throw KeyCustodyError.jobEnded }
             if running == Self.upkeepWidth, let done = await group.next() {
@@ -75,7 +81,7 @@ extension KeyCustody {
       for await done in group { await report.add(done, progress) }
       return (report, obstacle ?? (Task.isCancelled ? KeyCustodyError.jobEnded : nil))
     }
-    if let error { throw error }
+    if let error = error ?? failedRotation { throw error }
     return report
   }
 
@@ -128,7 +134,7 @@ extension KeyCustody {
       // Where something ended, the record is another one by now.
       var count: Int?
       if ended == nil { count = try await resource.rewrapServiceKeys(of: found, under: newest, keks: keks) }
-      if count == nil { count = try await resource.rewrapServiceKeys(under: newest) }
+      if count == nil { count = try await resource.rewrapServiceKeys() }
       report.rewrapped += count ?? 0
     }
     if record.mode.isConverting || !record.outgoing.isEmpty {
@@ -215,10 +221,20 @@ extension ProtectedResource {
     let newest = try await custody.customerKey(
       wanted, as: holder, context: CallContext(purpose: .resource, principal: holder, resource: id))
     guard newest.uri != key else { return false }
-    switch record.profile.rotation {
-    case .rewrap: try await updateCustomerKey(wanted, converting: [])
-    case .reencrypt: try await updateCustomerKey(wanted)
+    // The customer may have chosen otherwise since the record was read; while this goes on, the change itself sees it.
+    let isStill = { (current: ResourceRecord) in
+      current.mode == .customerManaged && current.followsNewest == true && current.customerKey == key
     }
-    return true
+    var isDone = false
+    let follow = { (current: ResourceRecord) async throws(KeyCustodyError) in
+      guard isStill(current) else { return }
+      try await beginUpdating(wanted, current)
+      isDone = true
+    }
+    switch record.profile.rotation {
+    case .rewrap: try await follow(try await custody.record(id))
+    case .reencrypt: if isStill(try await custody.record(id)) { try await whilePlanned(follow) }
+    }
+    return isDone
   }
 }

@@ -77,11 +77,18 @@ extension KeyCustody {
       return recheck(of: id)
     }
     let deletions = cache.deletions
-    guard let found = try? resources.decode(record) else { return }
-    if let known = cache.revision(found.value.id), known >= found.revision { return }
+    guard let found = try? resources.decode(record, isKept: false) else { return }
+    let id = found.value.id
+    let known = cache[id]?.rootKeys.map(\.id)
+    if let revision = cache.revision(id), revision >= found.revision { return }
+    let keys = Set(found.value.rootKeys.map(\.id) + (known ?? []))
+    // What is used by others alone is theirs to remember.
+    guard known != nil || keys.contains(where: { leases.deadline(of: $0) != nil }) else {
+      return resourceChanges.send(id)
+    }
     remember(found, readAt: deletions)
     // It may have another identity now, or none.
-    recheck(of: found.value.id)
+    recheck(leases.markStale(keys, of: id))
   }
 
   private func recheck(where concerns: @escaping (KeyURI, PrincipalID) -> Bool) {
@@ -105,6 +112,8 @@ extension KeyCustody {
   // MARK: How long a revocation takes
 
   private static var leaseKey: String { "longest-lease" }
+  /// How long sealing and storing a value may take where leases have no duration.
+  static var storingTime: Duration { .seconds(60) }
 
   /// By when a revocation that was answered just now holds in every process of this deployment.
   ///
@@ -122,7 +131,9 @@ extension KeyCustody {
     guard resources.store.isShared else { return false }
     // Read again: one with longer leases may have come.
     if let record = try await resources.store.read(try RecordKey(Self.leaseKey)) { heard(ofLease: record) }
-    let end = seen + longestLease.withLock { $0 }
+    let longest = longestLease.withLock { $0 }
+    // Without leases nothing tells when who has looked a key up will have stored what is sealed under it.
+    let end = seen + (longest > .zero ? longest : Self.storingTime)
     waitsForLeases.add(1, ordering: .relaxed)
     defer { waitsForLeases.subtract(1, ordering: .relaxed) }
     do { try await environment.time.wait(until: end) } catch { throw KeyCustodyError.jobEnded }

@@ -54,6 +54,12 @@ final class Lease: @unchecked Sendable {
     return true
   }
 
+  /// Its access must be checked before the key is used once more.
+  func suspend() {
+    isStale = true
+    awake?.suspendLease()
+  }
+
   func destroy() {
     awake?.destroy()
     resting = nil

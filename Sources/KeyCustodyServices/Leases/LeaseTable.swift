@@ -9,8 +9,6 @@ import Synchronization
 final class LeaseTable: Sendable {
   /// The most keys that are ready for use; the others rest, and wake when they are used.
   static let mostAwake = 768
-  /// The most that leases share; beyond that they begin anew.
-  private static let mostAccesses = 2048
 
   /// Told by the first plain use of a key after half of its lease.
   ///
@@ -18,61 +16,7 @@ final class LeaseTable: Sendable {
   private final class Renewal: Sendable {
     let ask = Mutex<(@Sendable (RootKeyID, ResourceID) -> Void)?>(nil)
   }
-  /// A question that is being asked: whether its answer counts is known when it comes.
-  private struct Attempt {
-    var key: RootKeyID
-    var resource: ResourceID
-    /// Whose access to which KEK is asked for; `nil` before that is known, when every change counts.
-    var concern: (kek: KeyURI, holder: PrincipalID)?
-    var isOutdated = false
-  }
-  private struct State {
-    var leases: [RootKeyID: Lease] = [:]
-    /// Those that were woken, each once, the one that was woken first in front; some of them have ended since.
-    var awake = Queue<RootKeyID>()
-    private var queued: Set<RootKeyID> = []
-    private var accesses: [LeaseAccess.Concern: LeaseAccess] = [:]
-    /// By when each lease ends, at the latest.
-    var deadlines = DeadlineHeap()
-    var attempts: [UInt64: Attempt] = [:]
-    var nextAttempt: UInt64 = 0
-    /// Grows with every change that may have taken access away.
-    var generation: UInt64 = 0
-    /// Those who wait for somebody else's attempt, and share its failure.
-    var waiting: [RootKeyID: [CheckedContinuation<KeyCustodyError?, Never>]] = [:]
-    var isClosed = false
-    var sweeper: Task<Void, Never>?
-
-    mutating func access(_ concern: LeaseAccess.Concern) -> LeaseAccess {
-      if let known = accesses[concern] { return known }
-      if accesses.count >= LeaseTable.mostAccesses { accesses = [:] }
-      let new = LeaseAccess(concern)
-      accesses[concern] = new
-      return new
-    }
-
-    /// Notes that a key is awake, and lets the one rest that has been for longest, unless somebody holds it.
-    mutating func noteAwake(_ id: RootKeyID) {
-      guard queued.insert(id).inserted else { return }
-      awake.append(id)
-      var tries = 0
-      while awake.count > LeaseTable.mostAwake, tries < 2, let first = awake.removeFirst() {
-        switch leases[first]?.rest() {
-        case false?: awake.append(first)
-        case true?, nil: queued.remove(first)
-        }
-        tries += 1
-      }
-    }
-
-    mutating func forgetAwake() {
-      awake = Queue()
-      queued = []
-    }
-
-    mutating func remove(_ id: RootKeyID) { leases.removeValue(forKey: id)?.destroy() }
-  }
-  private let state = Mutex(State())
+  private let state = Mutex(LeaseTableState())
   private let time: any TimeSource
   /// How long a lease lasts; zero asks the vault for every operation.
   let duration: Duration
@@ -120,7 +64,7 @@ final class LeaseTable: Sendable {
   }
 
   /// The key of a lease, for use; `nil` when it was destroyed.
-  private func awake(_ id: RootKeyID, _ lease: Lease, _ state: inout State) -> RootKey? {
+  private func awake(_ id: RootKeyID, _ lease: Lease, _ state: inout LeaseTableState) -> RootKey? {
     guard let (key, wasAsleep) = lease.wake() else { return nil }
     guard wasAsleep else { return key }
     allow(key, id, lease.resource, until: lease.deadline)
@@ -172,7 +116,8 @@ final class LeaseTable: Sendable {
         return key
       } catch {
         // Who came after a change must not be told what was found before it.
-        endTurn(id, sharing: state.withLock { $0.generation } == before ? error : nil)
+        // Nor that they were cancelled, when only this caller was.
+        endTurn(id, sharing: state.withLock { $0.generation } == before && !Task.isCancelled ? error : nil)
         throw error
       }
     }
@@ -192,6 +137,7 @@ final class LeaseTable: Sendable {
         let key = try await source.unwrap(record)
         if let granted = grant(record, of: resource, key, from: start, number) { return granted }
         key.destroy()
+        guard duration == .zero || time.running() < start + duration else { throw Self.tooSlow(record.kek) }
       }
       throw KeyCustodyError(
         .busy, .conflict, "Access to the key kept changing while it was asked for.", retryAfter: .milliseconds(100))
@@ -205,7 +151,7 @@ final class LeaseTable: Sendable {
     let number = state.withLock { state -> UInt64? in
       guard !state.isClosed else { return nil }
       state.nextAttempt += 1
-      state.attempts[state.nextAttempt] = Attempt(key: id, resource: resource)
+      state.attempts[state.nextAttempt] = LeaseAttempt(key: id, resource: resource)
       return state.nextAttempt
     }
     if let number { return number }
@@ -222,6 +168,7 @@ final class LeaseTable: Sendable {
     let granted = state.withLock { state -> RootKey? in
       guard state.attempts[attempt]?.isOutdated == false, !state.isClosed else { return nil }
       guard duration > .zero else { return key }
+      guard time.running() < start + duration else { return nil }
       var used = key
       let present = state.leases[id]
       if let present, let known = present.awake, !known.isDestroyed {
@@ -234,6 +181,11 @@ final class LeaseTable: Sendable {
       }
       let access = state.access(LeaseAccess.Concern(kek: record.kek, holder: record.holder))
       state.leases[id] = Lease(record, of: resource, by: access, on: used, until: start + duration)
+      if let first = state.deadlines.first, start + duration < first {
+        // It came late, and ends before the one that is waited for.
+        state.sweeper?.cancel()
+        state.sweeper = nil
+      }
       state.deadlines.insert(start + duration, id)
       if present?.awake == nil { state.noteAwake(id) }
       // Under the lock: whoever marks it stale meanwhile comes before or after this, never in between.
@@ -252,6 +204,12 @@ final class LeaseTable: Sendable {
       default: state.remove(id)
       }
     }
+  }
+
+  private static func tooSlow(_ kek: KeyURI) -> KeyCustodyError {
+    KeyCustodyError(
+      .timeout, .deadline, "The key provider of '\(kek)' took longer to answer than a lease lasts.",
+      remedy: "Find out why it is slow, or have leases last longer: service.leaseSeconds.")
   }
 
   private enum Turn {
@@ -294,6 +252,21 @@ final class LeaseTable: Sendable {
     }
   }
 
+  /// Marks those leases of a resource stale that are on one of the keys, and answers which.
+  ///
+  /// The work grows with the keys that are named, not with all leases.
+  func markStale(_ keys: Set<RootKeyID>, of resource: ResourceID) -> [(key: RootKeyID, resource: ResourceID)] {
+    state.withLock { state in
+      state.generation += 1
+      for (number, attempt) in state.attempts where attempt.resource == resource {
+        state.attempts[number]?.isOutdated = true
+      }
+      let found = keys.filter { state.leases[$0]?.resource == resource }
+      for key in found { state.leases[key]?.suspend() }
+      return found.map { ($0, resource) }
+    }
+  }
+
   /// Marks all leases of a resource stale, and answers which.
   func markStale(of resource: ResourceID) -> [(key: RootKeyID, resource: ResourceID)] {
     state.withLock { state in
@@ -306,13 +279,10 @@ final class LeaseTable: Sendable {
   }
 
   private func suspend(
-    _ state: inout State, where concerns: (Lease) -> Bool
+    _ state: inout LeaseTableState, where concerns: (Lease) -> Bool
   ) -> [(key: RootKeyID, resource: ResourceID)] {
     let found = state.leases.filter { concerns($0.value) }
-    for lease in found.values {
-      lease.isStale = true
-      lease.awake?.suspendLease()
-    }
+    for lease in found.values { lease.suspend() }
     return found.map { ($0.key, $0.value.resource) }
   }
 
@@ -354,12 +324,14 @@ final class LeaseTable: Sendable {
   private func startSweeper() {
     state.withLock { state in
       guard state.sweeper == nil, !state.isClosed else { return }
+      state.sweepers += 1
+      let number = state.sweepers
       // Held until the last lease has ended, or the table is closed. (A weak reference would cost every use of a key.)
       state.sweeper = Task {
         while let next = sweep() {
           do { try await time.wait(until: next) } catch {
             // The next lease that is granted begins it again, unless the table was closed.
-            self.state.withLock { $0.sweeper = nil }
+            self.state.withLock { if $0.sweepers == number { $0.sweeper = nil } }
             return
           }
         }

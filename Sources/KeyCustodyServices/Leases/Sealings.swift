@@ -1,3 +1,4 @@
+import KeyCustody
 import KeyCustodyEnvelope
 import Synchronization
 
@@ -7,7 +8,8 @@ import Synchronization
 final class Sealings: Sendable {
   private struct State {
     var counts: [RootKeyID: Int] = [:]
-    var waiting: [(id: RootKeyID, continuation: CheckedContinuation<Void, Never>)] = []
+    var waiting: [UInt64: (id: RootKeyID, continuation: CheckedContinuation<Void, Never>)] = [:]
+    var next: UInt64 = 0
   }
   private let state = Mutex(State())
 
@@ -20,8 +22,9 @@ final class Sealings: Sendable {
       let left = (state.counts[id] ?? 1) - 1
       state.counts[id] = left > 0 ? left : nil
       guard left <= 0 else { return [] }
-      defer { state.waiting.removeAll { $0.id == id } }
-      return state.waiting.filter { $0.id == id }.map(\.continuation)
+      let done = state.waiting.filter { $0.value.id == id }
+      for number in done.keys { state.waiting[number] = nil }
+      return done.values.map(\.continuation)
     }
     for continuation in done { continuation.resume() }
   }
@@ -30,14 +33,25 @@ final class Sealings: Sendable {
   func isActive(_ id: RootKeyID) -> Bool { state.withLock { $0.counts[id] != nil } }
 
   /// Waits until none is under way under that key.
-  func settle(_ id: RootKeyID) async {
-    await withCheckedContinuation { continuation in
-      let isSettled = state.withLock { state in
-        if state.counts[id] == nil { return true }
-        state.waiting.append((id, continuation))
-        return false
-      }
-      if isSettled { continuation.resume() }
+  ///
+  /// - Throws: `unavailable` (`job-ended`) when the task is cancelled before.
+  func settle(_ id: RootKeyID) async throws(KeyCustodyError) {
+    let number = state.withLock { state in
+      state.next += 1
+      return state.next
     }
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let isOver = state.withLock { state in
+          if state.counts[id] == nil || Task.isCancelled { return true }
+          state.waiting[number] = (id, continuation)
+          return false
+        }
+        if isOver { continuation.resume() }
+      }
+    } onCancel: {
+      state.withLock { $0.waiting.removeValue(forKey: number) }?.continuation.resume()
+    }
+    if isActive(id), Task.isCancelled { throw KeyCustodyError.jobEnded }
   }
 }

@@ -95,7 +95,8 @@ extension ProtectedResource {
     if record.profile.rotation == .reencrypt { try await resumeConversion(of: stores) }
   }
 
-  private func beginUpdating(_ key: KeyURI, _ record: ResourceRecord) async throws(KeyCustodyError) {
+  /// Makes the change to a record that was read before; fails where its keyset is another one by now.
+  func beginUpdating(_ key: KeyURI, _ record: ResourceRecord) async throws(KeyCustodyError) {
     guard let mode = record.mode.after(.update) else { throw wrongState(record.mode, "updated") }
     try await bound(to: key, record) { (identity, full, isFollowed) throws(KeyCustodyError) in
       switch record.profile.rotation {

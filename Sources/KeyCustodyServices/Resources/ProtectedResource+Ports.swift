@@ -15,7 +15,18 @@ extension ProtectedResource {
   public func sealer(dataClass: String = defaultClass) async throws(KeyCustodyError) -> Sealer {
     try requireLeases()
     // The object's name is not used: every sealed value brings its own.
-    return try keepSealer(try await primaries(try context("-", dataClass, [:])), dataClass)
+    let context = try context("-", dataClass, [:])
+    let keys = try await primaries(context)
+    let known = try await custody.outline(id)
+    guard try known.profile.group(of: context.dataClass) == .transient else { return try keepSealer(keys, dataClass) }
+    let ends = known.rootKeys.filter { [keys.service.id, keys.customer.id].contains($0.id) }.map { key in
+      key.created + .seconds(3600 * known.profile.transientEpochHours)
+    }
+    return Sealer(recordSealer(keys, context.dataClass), time: custody.environment.time, until: ends.min())
+  }
+
+  private func recordSealer(_ keys: LayeredKeys, _ dataClass: DataClass) -> RecordSealer {
+    RecordSealer(keys: keys, resource: id, dataClass: dataClass, random: custody.environment.random)
   }
 
   /// What opens small values of a data class by plain calls.
@@ -40,9 +51,7 @@ extension ProtectedResource {
   @discardableResult
   func keepSealer(_ keys: LayeredKeys, _ dataClass: String) throws(KeyCustodyError) -> Sealer {
     let name = try DataClass(dataClass)
-    let sealer = Sealer(
-      RecordSealer(keys: keys, resource: id, dataClass: name, random: custody.environment.random),
-      time: custody.environment.time)
+    let sealer = Sealer(recordSealer(keys, name), time: custody.environment.time)
     custody.cache.keep(sealer, id, dataClass) { known in
       guard let group = try? known.profile.group(of: name) else { return false }
       return known.primary(.service, group)?.id == keys.service.id

@@ -114,7 +114,7 @@ extension ProtectedResource {
       throw Self.inUse(key, id, "it is of the service layer, and its use shows only inside of sealed data")
     }
     // What began before it was retired is waited for; whoever still holds a sealer of it seals no more with it.
-    await custody.sealings.settle(key)
+    try await custody.sealings.settle(key)
     custody.leases.end([key])
     _ = try await custody.waitForLeasesElsewhere(since: seen)
     let items = try await rootKeyUse(in: stores).first { $0.id == key }?.items ?? 0
@@ -135,12 +135,9 @@ extension ProtectedResource {
   /// - Throws: `busy` (`conflict`) when the keyset was changed meanwhile; what unwrapping and wrapping throw.
   @discardableResult
   public func rewrapServiceKeys() async throws(KeyCustodyError) -> Int {
-    try await rewrapServiceKeys(under: try await custody.newestServiceKeys())
-  }
-
-  func rewrapServiceKeys(under newest: [Layer: KeyURI]) async throws(KeyCustodyError) -> Int {
+    // The record first: what it shows of a KEK is never newer than what is found then to be the newest.
     let record = try await custody.record(id)
-    let old = record.underOlderKEKs(newest)
+    let old = record.underOlderKEKs(try await custody.newestServiceKeys())
     try await rewrap(old, of: record, holder: custody.servicePrincipal) { _ in }
     return old.reduce(0) { $0 + $1.keys.count }
   }

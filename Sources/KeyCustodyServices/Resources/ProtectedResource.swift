@@ -303,8 +303,10 @@ public struct ProtectedResource: Sendable {
       guard try await isPrimary(keys.customer.id, group) else { continue }
       let result: Result
       do throws(KeyCustodyError) { result = try await body(keys) } catch {
-        // It ended between the look-up and the use: whoever may still use the key gets it again.
-        guard error.reason == .leaseEnded else { throw error }
+        // It ended between the look-up and the use: whoever may still use the key gets it again. Or it is gone, since a
+        // conversion elsewhere did not wait for longer than a lease.
+        if error.reason == .leaseEnded { continue }
+        guard error.reason == .unknownRootKey, try await !isPrimary(keys.customer.id, group) else { throw error }
         continue
       }
       if try await isKept(keys.customer.id, group, storedUnderLeaseUntil: deadline) { return result }

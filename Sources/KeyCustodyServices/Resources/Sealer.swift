@@ -8,19 +8,31 @@ import KeyCustodyEnvelope
 /// a lease lasts, sealing throws `unavailable` (`lease-ended`): ask the resource for another one then, and hear the
 /// reason. Any number of tasks may use one at a time.
 ///
-/// A sealer goes on with the root keys it began with. While a conversion runs, seal through the resource itself
+/// A sealer goes on with the root keys it began with; of transient data, until their epoch ends. While a conversion runs, seal through the resource itself
 /// (``ProtectedResource/seal(_:as:dataClass:identifiers:storing:)``), which the conversion waits for.
 public final class Sealer: Sendable {
   private let sealer: RecordSealer
   private let time: any TimeSource
+  /// When the epoch of transient data ends.
+  private let end: Timestamp?
 
-  init(_ sealer: RecordSealer, time: any TimeSource) {
+  init(_ sealer: RecordSealer, time: any TimeSource, until end: Timestamp? = nil) {
     self.sealer = sealer
     self.time = time
+    self.end = end
   }
 
   /// What sealing adds, in bytes: 104.
   public var overhead: Int { sealer.overhead }
+
+  private func requireLeases() throws(KeyCustodyError) {
+    if let end, time.now() >= end {
+      throw KeyCustodyError(
+        .unavailable, .leaseEnded, "The epoch of transient data that this sealer seals for is over.",
+        remedy: "Ask the resource for another one.")
+    }
+    try sealer.requireLeases(at: time.running())
+  }
 
   /// Seals a value of at most 1 MiB.
   ///
@@ -31,7 +43,7 @@ public final class Sealer: Sendable {
   public func seal(
     _ bytes: [UInt8], as object: String, identifiers: [String: String] = [:]
   ) throws(KeyCustodyError) -> [UInt8] {
-    try sealer.requireLeases(at: time.running())
+    try requireLeases()
     return try sealer.seal(bytes, as: object, identifiers: identifiers)
   }
 
@@ -41,7 +53,7 @@ public final class Sealer: Sendable {
   public func seal(
     _ bytes: RawSpan, as object: String, identifiers: [String: String] = [:], into output: inout MutableRawSpan
   ) throws(KeyCustodyError) {
-    try sealer.requireLeases(at: time.running())
+    try requireLeases()
     try sealer.seal(bytes, as: object, identifiers: identifiers, into: &output)
   }
 }
