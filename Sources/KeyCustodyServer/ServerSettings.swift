@@ -6,6 +6,8 @@ public struct ServerSettings: Sendable {
   public var deadline = Duration.seconds(5)
   /// The largest body taken, in bytes.
   public var largestBody = 1 << 20
+  /// The largest body of a request that restores a backup, in bytes; larger backups are not given.
+  public var largestBackup = 16 << 20
   /// How many requests are worked on at once; more are answered 429.
   public var mostRequests = 512
   /// Whose tokens are asked for where the vault is not known.

@@ -61,6 +61,31 @@ struct LoadTests {
     #expect(await bench.send(.get, "/readyz", as: "", version: nil).status == 200)
   }
 
+  @Test(
+    "A long body is read of callers alone; where it can't be told who is one, that is told in time (RELIABILITY 39)")
+  func longBody() async throws {
+    let bench = try await ServerBench()
+    @Sendable func room(_ token: String, _ path: String = "/secrets/one") async -> String {
+      var head = HTTPRequest(method: .put, scheme: "https", authority: "kv1.vault.test:8443", path: path)
+      head.headerFields[.authorization] = "Bearer \(token)"
+      head.headerFields[.contentLength] = "20000"
+      switch await bench.server.room(for: head) {
+      case .bytes(let count): return "\(count) bytes"
+      case .answer(let answer): return "\(answer.status.code)"
+      }
+    }
+    #expect(await room(bench.owner) == "1048576 bytes")
+    #expect(await room(bench.owner, "/keys/restore?api-version=7.5") == "16777216 bytes")
+    #expect(await room("x.y.z") == "0 bytes", "it is answered as a bad token is: 401")
+    let before = bench.storeFaults.calls()
+    bench.storeFaults.inject(.hung, call: 1)
+    async let late = room(bench.owner)
+    while bench.storeFaults.calls() == before { await Task.yield() }
+    bench.clock.advance(by: .seconds(5))
+    #expect(await late == "504")
+    bench.storeFaults.heal()
+  }
+
   @Test("A provider that is away is 503 with Retry-After, and the other vault is not concerned")
   func outage() async throws {
     let bench = try await ServerBench()

@@ -73,6 +73,15 @@ struct SocketTests {
         try await connection.ask("PUT", path, token: bench.owner, body: body)
         #expect(try await connection.reply()?.status == 200, "at the limit")
       }
+      // Nor is a long one of a token that is not good.
+      try await server.connect { connection in
+        try await connection.write(
+          "PUT \(path) HTTP/1.1\r\nHost:kv1.vault.test\r\nContent-Length:20000\r\nAuthorization:Bearer x.y.z\r\n\r\nxxx"
+        )
+        let reply = try await connection.reply()
+        #expect(reply?.status == 401 && reply?.headers["www-authenticate"] != nil)
+        #expect(await connection.isClosed())
+      }
       // Without a token a body is not looked at, nor read to its end.
       try await server.connect { connection in
         try await connection.write(

@@ -77,7 +77,7 @@ extension VaultRoutes {
       let blob = try await asked { () async throws(KeyCustodyError) in
         try await vaults.backUpKey(uri, as: caller, context: context)
       }
-      return WireResponse(.ok, ["value": .string(blob.base64URL)])
+      return try backup(blob)
     default: return nil
     }
   }

@@ -44,7 +44,7 @@ extension VaultRoutes {
       let blob = try await asked { () async throws(KeyCustodyError) in
         try await vaults.backUpSecret(uri, as: caller, context: context)
       }
-      return WireResponse(.ok, ["value": .string(blob.base64URL)])
+      return try backup(blob)
     case (.get, _): return try await showSecret(try versioned(uri, last))
     case (.patch, _):
       let attributes = try SecretWire.attributes(try body())

@@ -14,6 +14,8 @@ struct VaultRoutes: Sendable {
   let version: String
   /// Reads keys that are brought in.
   let importer: BlockingWorker
+  /// The largest body of a request that restores a backup.
+  let largestBackup: Int
 
   var vaults: Vaults { custody.vaults }
 
@@ -69,6 +71,16 @@ struct VaultRoutes: Sendable {
 
   /// Where a list goes on.
   var after: String? { request.query["$skiptoken"] ?? request.query["$skipToken"] }
+
+  /// A backup, where it could be restored.
+  func backup(_ blob: [UInt8]) throws(WireError) -> WireResponse {
+    let answer = WireResponse(.ok, ["value": .string(blob.base64URL)])
+    guard answer.body.count <= largestBackup else {
+      throw .badParameter(
+        "A backup of all versions has \(answer.body.count) bytes, more than can be restored here, \(largestBackup).")
+    }
+    return answer
+  }
 
   func name<Tag>(_ text: String) throws(WireError) -> Identifier<Tag> {
     do throws(KeyCustodyError) { return try Identifier(text) } catch { throw WireError(error) }

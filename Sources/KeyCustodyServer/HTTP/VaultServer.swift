@@ -65,18 +65,36 @@ public final class VaultServer: Sendable {
 
   private func isOurs(_ host: String) -> Bool { host == domainHost || host.hasSuffix(domainSuffix) }
 
-  /// How much of a request's body counts: nothing of one that shows no token, which is answered without; little of one
-  /// whose token is not good, or that asks for one, so that strangers fill no memory.
-  func room(for head: HTTPRequest) async -> Int {
+  /// What is read of a request's body.
+  enum Room: Sendable {
+    /// At most so many bytes.
+    case bytes(Int)
+    /// Nothing, since it can't be answered but so.
+    case answer(WireResponse)
+  }
+
+  /// How much of a request's body counts: nothing of one that shows no token, or a long one whose token is not good:
+  /// these are answered without; little of one that asks for a token, so that strangers fill no memory.
+  ///
+  /// - Parameter executor: where it is worked on; `nil` for anywhere.
+  func room(for head: HTTPRequest, on executor: (any TaskExecutor)? = nil) async -> Room {
     guard let header = head.headerFields[.authorization] else {
-      return head.path?.lowercased().contains("/oauth2/") ?? false ? Self.strangersBody : 0
+      return .bytes(head.path?.lowercased().contains("/oauth2/") ?? false ? Self.strangersBody : 0)
     }
     let length = head.headerFields[.contentLength].flatMap { Int($0) }
-    if let length, length <= Self.strangersBody { return Self.strangersBody }
+    if let length, length <= Self.strangersBody { return .bytes(Self.strangersBody) }
     let token = header.split(separator: " ", maxSplits: 1).last.map(String.init) ?? ""
-    // Looked up again when all has arrived: that may take as long as it takes to be switched off.
-    let caller = try? await principal(token)
-    return caller == nil ? Self.strangersBody : settings.largestBody
+    let path = Substring((head.path ?? "").utf8.prefix { $0 != UInt8(ascii: "?") }).lowercased()
+    let most = path.hasSuffix("/restore") ? settings.largestBackup : settings.largestBody
+    do throws(KeyCustodyError) {
+      let deadline = custody.environment.time.running() + settings.deadline
+      return try await watch.answer(by: deadline, on: executor) { () -> Room in
+        // Looked up again when all has arrived: that may take as long as it takes to be switched off.
+        do throws(KeyCustodyError) { return .bytes(try await self.principal(token) == nil ? 0 : most) } catch {
+          return .answer(self.complete(WireError(error).response, head, self.nextID()))
+        }
+      }
+    } catch { return .answer(complete(WireError(error).response, head, nextID())) }
   }
 
   static let strangersBody = 16 << 10
@@ -87,21 +105,21 @@ public final class VaultServer: Sendable {
   func respond(
     to head: HTTPRequest, body: [UInt8], from address: String?, on executor: (any TaskExecutor)? = nil
   ) async -> WireResponse {
-    let id = "\(boot)-\(numbers.add(1, ordering: .relaxed).newValue)"
+    let id = nextID()
     let deadline = custody.environment.time.running() + allowance(head)
-    var response = await watch.answer(by: deadline, on: executor) {
-      do throws(WireError) {
-        var request: WireRequest
-        do throws(KeyCustodyError) {
-          request = try WireRequest(head, body: body, clientAddress: address, id: id)
-        } catch { throw WireError(error) }
-        request.deadline = deadline
-        // Whoever is too busy for more is alive.
-        if let alive = Readiness.live(request) { return alive }
-        let admitted = request
-        return try await self.admitted { () async throws(WireError) in try await self.route(admitted) }
-      } catch { return error.response }
-    }
+    do throws(KeyCustodyError) {
+      let response = try await watch.answer(by: deadline, on: executor) {
+        await self.answer(to: head, body: body, from: address, id, by: deadline)
+      }
+      return complete(response, head, id)
+    } catch { return complete(WireError(error).response, head, id) }
+  }
+
+  private func nextID() -> String { "\(boot)-\(numbers.add(1, ordering: .relaxed).newValue)" }
+
+  /// An answer with what every answer has.
+  private func complete(_ response: WireResponse, _ head: HTTPRequest, _ id: String) -> WireResponse {
+    var response = response
     if let name = Self.requestID { response.headers[name] = id }
     if let name = Self.clientRequestID, let given = head.headerFields[name], given.utf8.count <= 128,
       given.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
@@ -115,6 +133,22 @@ public final class VaultServer: Sendable {
       "request",
       metadata: ["id": "\(id)", "method": "\(head.method)", "status": "\(response.status.code)"])
     return response
+  }
+
+  private func answer(
+    to head: HTTPRequest, body: [UInt8], from address: String?, _ id: String, by deadline: Duration
+  ) async -> WireResponse {
+    do throws(WireError) {
+      var request: WireRequest
+      do throws(KeyCustodyError) {
+        request = try WireRequest(head, body: body, clientAddress: address, id: id)
+      } catch { throw WireError(error) }
+      request.deadline = deadline
+      // Whoever is too busy for more is alive.
+      if let alive = Readiness.live(request) { return alive }
+      let whole = request
+      return try await admitted { () async throws(WireError) in try await route(whole) }
+    } catch { return error.response }
   }
 
   private static let requestID = HTTPField.Name("x-ms-request-id")
@@ -172,7 +206,7 @@ public final class VaultServer: Sendable {
     let version = try WireVersion.check(request.query["api-version"])
     return try await VaultRoutes(
       custody: custody, vault: vault, caller: caller, context: context, request: request,
-      version: version, importer: importer
+      version: version, importer: importer, largestBackup: settings.largestBackup
     ).respond()
   }
 

@@ -7,7 +7,7 @@ import Synchronization
 final class Watch: Sendable {
   private struct Watched {
     let deadline: Duration
-    let answer: FirstAnswer<WireResponse>
+    let expire: @Sendable () -> Void
   }
   private struct State {
     var watched: [UInt64: Watched] = [:]
@@ -20,16 +20,17 @@ final class Watch: Sendable {
 
   init(time: any TimeSource) { self.time = time }
 
-  /// Runs `work` and gives its answer, or the one for what comes too late; `work` itself goes on then.
+  /// Runs `work` and gives its answer; where that comes too late, `work` itself goes on.
   ///
   /// - Parameter executor: where `work` runs; `nil` for anywhere.
-  func answer(
-    by deadline: Duration, on executor: (any TaskExecutor)?, _ work: @escaping @Sendable () async -> WireResponse
-  ) async -> WireResponse {
-    let answer = FirstAnswer<WireResponse>()
+  /// - Throws: `timeout` (`deadline`).
+  func answer<Answer: Sendable>(
+    by deadline: Duration, on executor: (any TaskExecutor)?, _ work: @escaping @Sendable () async -> Answer
+  ) async throws(KeyCustodyError) -> Answer {
+    let answer = FirstAnswer<Answer>()
     let number = state.withLock { state in
       state.next += 1
-      state.watched[state.next] = Watched(deadline: deadline, answer: answer)
+      state.watched[state.next] = Watched(deadline: deadline) { answer.give(Self.late) }
       if !state.isLooking {
         state.isLooking = true
         Task { await look() }
@@ -38,8 +39,12 @@ final class Watch: Sendable {
     }
     defer { state.withLock { _ = $0.watched.removeValue(forKey: number) } }
     Task.immediate(executorPreference: executor) { answer.give(await work()) }
-    do throws(KeyCustodyError) { return try await answer.take() } catch { return WireError(error).response }
+    return try await answer.take()
   }
+
+  private static let late = KeyCustodyError(
+    .timeout, .deadline, "The time allowed for this request was over before it was done.",
+    remedy: "Look at the result before repeating; the vault's backends answer slowly, or not at all.")
 
   private func look() async {
     while state.withLock({ state in
@@ -48,10 +53,7 @@ final class Watch: Sendable {
     }) {
       let now = time.running()
       for watched in state.withLock({ $0.watched.values.filter { $0.deadline <= now } }) {
-        watched.answer.give(
-          KeyCustodyError(
-            .timeout, .deadline, "The time allowed for this request was over before it was done.",
-            remedy: "Look at the result before repeating; the vault's backends answer slowly, or not at all."))
+        watched.expire()
       }
       do { try await time.wait(until: time.running() + Self.interval) } catch {
         // The next request begins it again.

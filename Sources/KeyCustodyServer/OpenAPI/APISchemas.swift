@@ -117,7 +117,7 @@ struct APISchemas {
     add("LifetimeAction", [("trigger", trigger), ("action", action)])
     let actions: Members = [("lifetimeActions", list("LifetimeAction"))]
     let times: Members = [("created", ["type": ["integer", "null"]]), ("updated", ["type": ["integer", "null"]])]
-    let shown = object([("expiryTime", nullable)], optional: times)
+    let shown = object([], optional: [("expiryTime", nullable)] + times)
     let wanted = object([], optional: [("expiryTime", nullable)])
     add("RotationPolicy", [("id", text)] + actions + [("attributes", shown)])
     add("RotationPolicyUpdate", [], optional: actions + [("attributes", wanted)])

@@ -38,7 +38,13 @@ struct VaultResponder: HTTPResponder {
   ) async -> Response {
     var body: [UInt8] = []
     var isLast = isLast(request.head)
-    let room = await server.room(for: request.head)
+    let room: Int
+    switch await server.room(for: request.head, on: executor) {
+    case .bytes(let count): room = count
+    case .answer(let answer):
+      arrived()
+      return response(answer, isLast: true, over: channel)
+    }
     if room > 0 {
       defer { arrived() }
       do {

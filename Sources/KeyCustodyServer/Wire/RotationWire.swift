@@ -52,9 +52,10 @@ enum RotationWire {
       (
         "attributes",
         JSON(members: [
-          ("expiryTime", (policy.expiryTime?.description).map(JSON.string) ?? .null),
-          ("created", policy.created.map { .integer($0.seconds) } ?? .null),
-          ("updated", policy.updated.map { .integer($0.seconds) } ?? .null),
+          // Left out where there is none: some clients read no null there.
+          ("expiryTime", (policy.expiryTime?.description).map(JSON.string)),
+          ("created", policy.created.map { .integer($0.seconds) }),
+          ("updated", policy.updated.map { .integer($0.seconds) }),
         ])
       ),
     ])
