@@ -107,20 +107,15 @@ extension Vaults {
     let path = try Self.path(uri)
     let planned = Self.restoring(record)
     if try await keys.create(path, planned) { return }
-    guard let found = try await keys.read(path) else { throw VaultErrors.changedMeanwhile(uri) }
-    if let deletion = found.deletion {
+    guard let found = try await keys.readRevised(path) else { throw VaultErrors.changedMeanwhile(uri) }
+    if let deletion = found.value.deletion {
       throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
     }
-    guard found.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
+    guard found.value.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
     // What is left of something that was cut off: the same restoration goes on, anything else makes way.
-    let wanted = Set(planned.allVersions.map(\.version))
-    for version in found.allVersions where !wanted.contains(version.version) {
-      try await destroy(version, admission, context)
+    guard found.value != planned else { return }
+    guard try await replace(found, by: planned, at: uri, admission, context) else {
+      throw VaultErrors.changedMeanwhile(uri)
     }
-    let entered = try await keys.update(path) { (record) throws(KeyCustodyError) in
-      guard record == found else { throw VaultErrors.changedMeanwhile(uri) }
-      record = planned
-    }
-    guard entered != nil else { throw VaultErrors.changedMeanwhile(uri) }
   }
 }

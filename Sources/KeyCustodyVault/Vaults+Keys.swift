@@ -27,12 +27,8 @@ extension Vaults {
       planned.storedProtection = protection.stored
       let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
       try admission.provider(of: planned).capabilities.require(.generate(type))
-      if onExisting == .addVersion, let (entered, key) = try await self.add(planned, to: uri, like: empty) {
-        return try await self.make(entered, of: key, at: uri, .generated, admission, context)
-      }
-      var version = try await self.enter(planned, of: empty, at: uri, admission, context)
-      version.set(attributes, at: self.environment.time.now())
-      return try await self.make(version, of: empty, at: uri, .generated, admission, context)
+      let (version, key) = try await self.enter(planned, of: empty, at: uri, onExisting, admission, context)
+      return try await self.make(version, of: key, at: uri, .generated, admission, context)
     }
   }
 
@@ -69,11 +65,8 @@ extension Vaults {
       planned.storedProtection = protection.stored
       let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
       try admission.provider(of: planned).capabilities.require(.importing(type))
-      if let (entered, key) = try await self.add(planned, to: uri, like: empty) {
-        return try await self.make(entered, of: key, at: uri, .imported(copy), admission, context)
-      }
-      _ = try await self.enter(planned, of: empty, at: uri, admission, context)
-      return try await self.make(planned, of: empty, at: uri, .imported(copy), admission, context)
+      let (version, key) = try await self.enter(planned, of: empty, at: uri, .addVersion, admission, context)
+      return try await self.make(version, of: key, at: uri, .imported(copy), admission, context)
     }
   }
 
@@ -144,30 +137,6 @@ extension Vaults {
     return KeyRecord(
       name: uri.name, firstType: type, firstRole: role, allVersions: [], deletion: nil,
       canBeBackedUp: isBackupable ? true : nil)
-  }
-
-  /// Enters another version of a key that is there.
-  ///
-  /// - Returns: the version as it is entered, and its key; `nil` when there is no such key, or none of its versions was
-  ///   ever made.
-  private func add(
-    _ planned: KeyVersionRecord, to uri: KeyURI, like key: KeyRecord
-  ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyRecord)? {
-    var entered: KeyVersionRecord?
-    let written = try await keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
-      entered = nil
-      guard record.deletion == nil, record.allVersions.contains(where: { $0.stage == .ready }) else { return }
-      guard record.isBackupable || !key.isBackupable else { throw VaultErrors.notBackupable(uri) }
-      if let found = record.allVersions.first(where: { $0.version == planned.version }) {
-        entered = found
-      } else {
-        let entry = record.entry(planned, key.firstType, key.firstRole)
-        record.allVersions.append(entry)
-        entered = entry
-      }
-    }
-    guard let written, let entered else { return nil }
-    return (entered, written)
   }
 
   /// The key, if it is there and not deleted.
