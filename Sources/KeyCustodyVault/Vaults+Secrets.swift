@@ -50,9 +50,7 @@ extension Vaults {
       }
       guard let updated, isThere, let version = updated.versions.first(where: { $0.version == planned.version }) else {
         _ = try await self.secretValues.remove(path)
-        throw KeyCustodyError(
-          .busy, .conflict, "The secret '\(uri)' was purged meanwhile; nothing was stored.", remedy: "Try again.",
-          retryAfter: .milliseconds(100))
+        throw VaultErrors.secretPurged(uri)
       }
       let bundle = self.bundle(updated, version, in: admission.vault)
       return (bundle, bundle.uri)
@@ -156,11 +154,7 @@ extension Vaults {
         record.allVersions.append(planned)
       }
     }
-    guard let updated else {
-      throw KeyCustodyError(
-        .busy, .conflict, "The secret '\(uri)' was purged just now; nothing was stored.", remedy: "Try again.",
-        retryAfter: .milliseconds(100))
-    }
+    guard let updated else { throw VaultErrors.secretPurged(uri) }
     return done.map { bundle(updated, $0, in: vault) }
   }
 
