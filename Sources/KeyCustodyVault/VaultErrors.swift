@@ -23,6 +23,8 @@ extension KeyCustodyError.Reason {
   public static let badRotationPolicy = Self("bad-rotation-policy")
   /// The only version of a key.
   public static let lastVersion = Self("last-version")
+  /// More versions of a key or a secret than fit into its record.
+  public static let tooManyVersions = Self("too-many-versions")
   /// No such secret.
   public static let secretUnknown = Self("secret-unknown")
   /// The secret's version is switched off.

@@ -37,7 +37,7 @@ extension Vaults {
   /// Older versions stay as they are. The new one has the allowed operations and tags of the newest before, and expires
   /// when the rotation policy says so.
   ///
-  /// - Throws: `denied`, `notFound`, `disabled` (soft-deleted).
+  /// - Throws: `denied`, `notFound`, `disabled` (soft-deleted); `invalidInput` (`too-many-versions`).
   @discardableResult
   public func rotateKey(
     _ uri: KeyURI, as caller: Principal, context: CallContext
@@ -85,9 +85,13 @@ extension Vaults {
         guard let wanted = uri.version ?? record.newest?.version,
           let index = record.allVersions.firstIndex(where: { $0.version == wanted && $0.isLiving })
         else { throw VaultErrors.keyUnknown(uri) }
-        let version = record.allVersions[index]
+        let (before, version) = (record, record.allVersions[index])
         try attributes.validate(record.type(of: version), record.role(of: version))
         record.allVersions[index].set(attributes, at: now)
+        // A version can always be switched off.
+        if attributes != KeyAttributes(isEnabled: attributes.isEnabled) {
+          try RecordRoom.checkAttributes(record, was: before, of: uri.description)
+        }
         changed = record.allVersions[index]
       }
       guard let updated, let changed else { throw VaultErrors.keyUnknown(uri) }
@@ -121,6 +125,7 @@ extension Vaults {
       planned.expires = record.rotationPolicy?.expiryTime.map { $0.after(planned.created) }
       guard !record.allVersions.contains(where: { $0.version == planned.version }) else { return }
       record.allVersions.append(planned)
+      try RecordRoom.checkVersions(record, of: uri.description)
     }
     guard let key else { throw VaultErrors.keyUnknown(uri) }
     return try await make(planned, of: key, at: uri, .generated, admission, context)

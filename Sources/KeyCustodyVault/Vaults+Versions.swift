@@ -113,6 +113,7 @@ extension Vaults {
       } else {
         let entry = record.entry(planned, key.firstType, key.firstRole)
         record.allVersions.append(entry)
+        try RecordRoom.checkVersions(record, of: uri.description)
         entered = entry
       }
     }
