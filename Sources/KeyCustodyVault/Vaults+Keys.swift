@@ -9,6 +9,16 @@ extension Vaults {
     case addVersion
   }
 
+  /// Whether a key is made so that it can be backed up.
+  package enum Backups: Sendable {
+    /// It is not, unless it gets a version and is a key that can be.
+    case never
+    /// It is, or it is not made.
+    case required
+    /// It is where the provider can, and a key that is there stays what it is.
+    case whereOffered
+  }
+
   /// Makes a key with its first version.
   ///
   /// - Parameter isBackupable: whether the key can be backed up; such a key is extractable in a token's terms.
@@ -21,13 +31,24 @@ extension Vaults {
     protection: KeyProtection = .software, isBackupable: Bool = false, onExisting: OnExisting = .refuse,
     as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyBundle {
+    try await createKey(
+      uri, type: type, role: role, attributes: attributes, protection: protection,
+      backups: isBackupable ? .required : .never, onExisting: onExisting, as: caller, context: context)
+  }
+
+  /// Makes a key as ``createKey(_:type:role:attributes:protection:isBackupable:onExisting:as:context:)`` does.
+  @discardableResult
+  package func createKey(
+    _ uri: KeyURI, type: KeyType, role: KeyRole, attributes: KeyAttributes, protection: KeyProtection,
+    backups: Backups, onExisting: OnExisting, as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> KeyBundle {
     try await change(.create, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       if let made = try await self.made(uri, admission) { return made }
       var planned = try self.plan(.making, attributes, admission)
       planned.storedProtection = protection.stored
-      let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
+      let empty = try self.empty(uri, type, role, attributes, backups, planned, admission)
       try admission.provider(of: planned).capabilities.require(.generate(type))
-      let (version, key) = try await self.enter(planned, of: empty, at: uri, onExisting, admission, context)
+      let (version, key) = try await self.enter(planned, of: empty, at: uri, onExisting, backups, admission, context)
       return try await self.make(version, of: key, at: uri, .generated, admission, context)
     }
   }
@@ -58,14 +79,25 @@ extension Vaults {
     attributes: KeyAttributes = KeyAttributes(), protection: KeyProtection = .software, isBackupable: Bool = false,
     as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyBundle {
+    try await importKey(
+      material, to: uri, type: type, role: role, attributes: attributes, protection: protection,
+      backups: isBackupable ? .required : .never, as: caller, context: context)
+  }
+
+  /// Brings in a key as ``importKey(_:to:type:role:attributes:protection:isBackupable:as:context:)`` does.
+  @discardableResult
+  package func importKey(
+    _ material: borrowing SecretBytes, to uri: KeyURI, type: KeyType, role: KeyRole, attributes: KeyAttributes,
+    protection: KeyProtection, backups: Backups, as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> KeyBundle {
     let copy = SharedSecret(material.copy())
     return try await change(.import, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       if let made = try await self.made(uri, admission) { return made }
       var planned = try self.plan(.importing, attributes, admission)
       planned.storedProtection = protection.stored
-      let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
+      let empty = try self.empty(uri, type, role, attributes, backups, planned, admission)
       try admission.provider(of: planned).capabilities.require(.importing(type))
-      let (version, key) = try await self.enter(planned, of: empty, at: uri, .addVersion, admission, context)
+      let (version, key) = try await self.enter(planned, of: empty, at: uri, .addVersion, backups, admission, context)
       return try await self.make(version, of: key, at: uri, .imported(copy), admission, context)
     }
   }
@@ -133,15 +165,16 @@ extension Vaults {
 
   /// What a key is before it has versions, if the provider and the type allow what is asked.
   private func empty(
-    _ uri: KeyURI, _ type: KeyType, _ role: KeyRole, _ attributes: KeyAttributes, _ isBackupable: Bool,
+    _ uri: KeyURI, _ type: KeyType, _ role: KeyRole, _ attributes: KeyAttributes, _ backups: Backups,
     _ planned: KeyVersionRecord, _ admission: Admission
   ) throws(KeyCustodyError) -> KeyRecord {
     try GenerateKeyRequest(version: planned.version, type: type, role: role).validate()
     try attributes.validate(type, role)
-    if isBackupable { try admission.provider(of: planned).capabilities.require(.backup) }
+    let offered = try admission.provider(of: planned).capabilities
+    if backups == .required { try offered.require(.backup) }
     return KeyRecord(
       name: uri.name, firstType: type, firstRole: role, allVersions: [], deletion: nil,
-      canBeBackedUp: isBackupable ? true : nil)
+      canBeBackedUp: backups != .never && offered.offers(.backup) ? true : nil)
   }
 
   /// The key, if it is there and not deleted.

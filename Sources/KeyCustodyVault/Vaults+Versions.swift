@@ -39,14 +39,14 @@ extension Vaults {
   /// One more stands beside what others may be making. Where a taken name is refused, a creation goes on with a version
   /// that was cut off before, if that is its own or nobody's, and any other makes way.
   func enter(
-    _ planned: KeyVersionRecord, of key: KeyRecord, at uri: KeyURI, _ onExisting: OnExisting, _ admission: Admission,
-    _ context: CallContext
+    _ planned: KeyVersionRecord, of key: KeyRecord, at uri: KeyURI, _ onExisting: OnExisting, _ backups: Backups,
+    _ admission: Admission, _ context: CallContext
   ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyRecord) {
     let path = try Self.path(uri)
     var fresh = key
     fresh.allVersions = [planned]
     for attempt in 0..<Self.entries {
-      if onExisting == .addVersion, let added = try await add(planned, to: uri, like: key) { return added }
+      if onExisting == .addVersion, let added = try await add(planned, to: uri, like: key, backups) { return added }
       if try await keys.create(path, fresh) { return (planned, fresh) }
       guard let found = try await keys.readRevised(path) else { continue }
       if let deletion = found.value.deletion {
@@ -57,7 +57,7 @@ extension Vaults {
         if let version = Self.resumable(planned, of: key, in: found.value, admission) { return (version, fresh) }
         // Somebody else is at it too: not what that one makes is destroyed next.
         guard attempt == 0 else { break }
-      } else if Self.takesAnother(found.value, like: key) {
+      } else if Self.takesAnother(found.value, backups) {
         continue
       }
       if try await replace(found, by: fresh, at: uri, admission, context) { return (planned, fresh) }
@@ -88,23 +88,23 @@ extension Vaults {
   }
 
   /// Whether another version may stand beside what a key has: versions that are made, or that somebody may be making.
-  private static func takesAnother(_ record: KeyRecord, like key: KeyRecord) -> Bool {
+  private static func takesAnother(_ record: KeyRecord, _ backups: Backups) -> Bool {
     let stages = Set(record.allVersions.map(\.stage))
     if stages.contains(.ready) { return true }
-    return (stages.contains(.making) || stages.contains(.importing)) && (record.isBackupable || !key.isBackupable)
+    return (stages.contains(.making) || stages.contains(.importing)) && (record.isBackupable || backups != .required)
   }
 
   /// Enters another version of a key that is there.
   ///
   /// - Returns: the version as it is entered, and its key; `nil` when there is no such key, or nobody is making it.
   private func add(
-    _ planned: KeyVersionRecord, to uri: KeyURI, like key: KeyRecord
+    _ planned: KeyVersionRecord, to uri: KeyURI, like key: KeyRecord, _ backups: Backups
   ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyRecord)? {
     var entered: KeyVersionRecord?
     let written = try await keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
       entered = nil
-      guard record.deletion == nil, Self.takesAnother(record, like: key) else { return }
-      guard record.isBackupable || !key.isBackupable else { throw VaultErrors.notBackupable(uri) }
+      guard record.deletion == nil, Self.takesAnother(record, backups) else { return }
+      guard record.isBackupable || backups != .required else { throw VaultErrors.notBackupable(uri) }
       if var found = record.allVersions.first(where: { $0.version == planned.version }) {
         guard found.stage != .destroying else { throw VaultErrors.changedMeanwhile(uri) }
         // Another attempt may have made it ready by now, which is not this one's to take back.
@@ -154,12 +154,14 @@ extension Vaults {
     _ context: CallContext
   ) async throws(KeyCustodyError) -> (KeyBundle, KeyURI) {
     let path = try Self.path(uri)
-    let request = GenerateKeyRequest(
-      version: planned.version, type: key.type(of: planned), role: key.role(of: planned), label: uri.name.spelling,
-      backupable: key.isBackupable)
     let description: KeyDescription
     do throws(KeyCustodyError) {
-      description = try await make(request, material, by: try admission.provider(of: planned), admission, context)
+      let provider = try admission.provider(of: planned)
+      // A version in another provider than those before may be one that can't be backed up.
+      let request = GenerateKeyRequest(
+        version: planned.version, type: key.type(of: planned), role: key.role(of: planned), label: uri.name.spelling,
+        backupable: key.isBackupable && provider.capabilities.offers(.backup))
+      description = try await make(request, material, by: provider, admission, context)
     } catch {
       // After a lost answer the key may be there: the record keeps naming it.
       if error.code != .timeout && error.code != .fault {
