@@ -27,8 +27,11 @@ extension Vaults {
       var versions: [String: String] = [:]
       for version in record.versions {
         let backup = try self.backup(of: version, admission)
-        versions[version.version.description] =
-          try await backup.backUp(version.version, context: context).base64URL
+        let blob = try await self.using(version, at: uri.with(version: version.version)) {
+          () async throws(KeyCustodyError) in
+          try await backup.backUp(version.version, context: context)
+        }
+        versions[version.version.description] = blob.base64URL
       }
       let json = try SealedValue.json(Content(record: record, versions: versions))
       let sealed = try await self.seal(SecretBytes(copying: json), as: Self.kind, admission, context)
@@ -79,7 +82,7 @@ extension Vaults {
     let sealed = try SealedValue(blob: blob)
     let json: SecretBytes
     do throws(KeyCustodyError) { json = try await open(sealed, as: kind, admission, context) } catch {
-      guard error.code == .integrityFailure else { throw error }
+      guard error.code == .integrityFailure, error.reason != .damaged else { throw error }
       throw SealedValue.corrupt
     }
     return try SealedValue.value(json)
