@@ -97,7 +97,7 @@ extension Vaults {
 
   /// Opens what ``seal(_:as:_:_:)`` sealed.
   ///
-  /// - Throws: `integrityFailure`: `not-authentic` for anything else, `damaged` where the provider lacks the vault's key.
+  /// - Throws: `integrityFailure`: `not-authentic` for anything else, `damaged` where the provider lacks the key.
   func open(
     _ value: SealedValue, as names: [String], _ admission: Admission, _ context: CallContext
   ) async throws(KeyCustodyError) -> SecretBytes {
