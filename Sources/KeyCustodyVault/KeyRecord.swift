@@ -24,6 +24,8 @@ public struct KeyVersionRecord: Sendable, Hashable, Codable {
   /// The public half, base64url of a DER `SubjectPublicKeyInfo`; empty for AES.
   public var publicKey: String
   var stage: Stage
+  /// Whether it is what a named request makes; only while it is made.
+  var isNamed: Bool?
   /// Its type and role, where they are not those of the key's first version.
   var ownType: KeyType?
   var ownRole: KeyRole?

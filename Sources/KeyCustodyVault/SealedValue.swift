@@ -84,15 +84,20 @@ extension Vaults {
       try cipher.seal(
         value, nonce: unsafe nonce.span.bytes, additionalData: unsafe extra.span.bytes, into: &output)
     }
-    let wrapped = try await admission.provider.wrap(
-      dataKey, with: WrapRequest(version: key.version, algorithm: key.algorithm, context: context))
+    let wrapped: WrappedSecret
+    do throws(KeyCustodyError) {
+      wrapped = try await admission.provider.wrap(
+        dataKey, with: WrapRequest(version: key.version, algorithm: key.algorithm, context: context))
+    } catch {
+      throw error.code == .notFound ? VaultErrors.internalKeyMissing(admission.vault.name) : error
+    }
     return SealedValue(
       key: key.version, algorithm: key.algorithm, dataKey: wrapped.bytes, nonce: nonce, sealed: sealed)
   }
 
   /// Opens what ``seal(_:as:_:_:)`` sealed.
   ///
-  /// - Throws: `integrityFailure` (`not-authentic`) for anything else.
+  /// - Throws: `integrityFailure`: `not-authentic` for anything else, `damaged` where the provider lacks the key.
   func open(
     _ value: SealedValue, as names: [String], _ admission: Admission, _ context: CallContext
   ) async throws(KeyCustodyError) -> SecretBytes {
@@ -105,8 +110,13 @@ extension Vaults {
       let sealed = [UInt8](base64URL: value.sealed), nonce.count == AES256GCM.nonceLength,
       sealed.count >= AES256GCM.tagLength
     else { throw failure }
-    let dataKey = try await admission.provider.unwrap(
-      wrapped, with: WrapRequest(version: key.version, algorithm: key.algorithm, context: context))
+    let dataKey: SecretBytes
+    do throws(KeyCustodyError) {
+      dataKey = try await admission.provider.unwrap(
+        wrapped, with: WrapRequest(version: key.version, algorithm: key.algorithm, context: context))
+    } catch {
+      throw error.code == .notFound ? VaultErrors.internalKeyMissing(admission.vault.name) : error
+    }
     guard dataKey.count == AES256GCM.keyLength else { throw failure }
     let extra = Self.additionalData(names, admission)
     var cipher = try dataKey.withBytes { (key) throws(KeyCustodyError) in try AES256GCM(key: key, for: .opening) }

@@ -167,6 +167,12 @@ extension VaultErrors {
       remedy: "The secret's owner can recover it.")
   }
 
+  static func secretPurged(_ uri: SecretURI) -> KeyCustodyError {
+    KeyCustodyError(
+      .busy, .conflict, "The secret '\(uri)' was purged meanwhile; nothing was stored.", remedy: "Try again.",
+      retryAfter: .milliseconds(100))
+  }
+
   static func secretDisabled(_ uri: SecretURI) -> KeyCustodyError {
     KeyCustodyError(
       .disabled, .secretDisabled, "The secret '\(uri)' is disabled.", remedy: "The secret's owner can enable it again.")

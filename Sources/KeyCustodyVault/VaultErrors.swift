@@ -9,6 +9,8 @@ extension KeyCustodyError.Reason {
   public static let vaultUnknown = Self("vault-unknown")
   /// No such key.
   public static let keyUnknown = Self("key-unknown")
+  /// A version that the vault has, and its key provider has not.
+  public static let keyMaterialMissing = Self("key-material-missing")
   /// Purge protection holds.
   public static let purgeProtected = Self("purge-protected")
   /// An allowed operation that no key of that type and role can do.
@@ -23,6 +25,8 @@ extension KeyCustodyError.Reason {
   public static let badRotationPolicy = Self("bad-rotation-policy")
   /// The only version of a key.
   public static let lastVersion = Self("last-version")
+  /// More versions of a key or a secret than fit into its record.
+  public static let tooManyVersions = Self("too-many-versions")
   /// No such secret.
   public static let secretUnknown = Self("secret-unknown")
   /// The secret's version is switched off.
@@ -43,6 +47,19 @@ enum VaultErrors {
     KeyCustodyError(
       .notFound, uri.version == nil ? .keyUnknown : .keyVersionUnknown, "There is no key '\(uri)'.",
       remedy: "Check the name and the version, or create the key.")
+  }
+
+  static func materialMissing(_ uri: KeyURI) -> KeyCustodyError {
+    KeyCustodyError(
+      .notFound, .keyMaterialMissing, "The key '\(uri)' is in the vault, but no longer in its key provider.",
+      remedy: "The vault's administrator can restore the key provider from a copy that has it.")
+  }
+
+  static func internalKeyMissing(_ vault: VaultName) -> KeyCustodyError {
+    KeyCustodyError(
+      .integrityFailure, .damaged,
+      "The key under which the vault '\(vault)' keeps secrets and backups is no longer in its key provider.",
+      remedy: "The vault's administrator can restore the key provider from a copy that has it.")
   }
 
   static func denied(

@@ -27,8 +27,11 @@ extension Vaults {
       var versions: [String: String] = [:]
       for version in record.versions {
         let backup = try self.backup(of: version, admission)
-        versions[version.version.description] =
-          try await backup.backUp(version.version, context: context).base64URL
+        let blob = try await self.using(version, at: uri.with(version: version.version)) {
+          () async throws(KeyCustodyError) in
+          try await backup.backUp(version.version, context: context)
+        }
+        versions[version.version.description] = blob.base64URL
       }
       let json = try SealedValue.json(Content(record: record, versions: versions))
       let sealed = try await self.seal(SecretBytes(copying: json), as: Self.kind, admission, context)
@@ -79,7 +82,7 @@ extension Vaults {
     let sealed = try SealedValue(blob: blob)
     let json: SecretBytes
     do throws(KeyCustodyError) { json = try await open(sealed, as: kind, admission, context) } catch {
-      guard error.code == .integrityFailure else { throw error }
+      guard error.code == .integrityFailure, error.reason != .damaged else { throw error }
       throw SealedValue.corrupt
     }
     return try SealedValue.value(json)
@@ -107,20 +110,15 @@ extension Vaults {
     let path = try Self.path(uri)
     let planned = Self.restoring(record)
     if try await keys.create(path, planned) { return }
-    guard let found = try await keys.read(path) else { throw VaultErrors.changedMeanwhile(uri) }
-    if let deletion = found.deletion {
+    guard let found = try await keys.readRevised(path) else { throw VaultErrors.changedMeanwhile(uri) }
+    if let deletion = found.value.deletion {
       throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
     }
-    guard found.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
+    guard found.value.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
     // What is left of something that was cut off: the same restoration goes on, anything else makes way.
-    let wanted = Set(planned.allVersions.map(\.version))
-    for version in found.allVersions where !wanted.contains(version.version) {
-      try await destroy(version, admission, context)
+    guard found.value != planned else { return }
+    guard try await replace(found, by: planned, at: uri, admission, context) else {
+      throw VaultErrors.changedMeanwhile(uri)
     }
-    let entered = try await keys.update(path) { (record) throws(KeyCustodyError) in
-      guard record == found else { throw VaultErrors.changedMeanwhile(uri) }
-      record = planned
-    }
-    guard entered != nil else { throw VaultErrors.changedMeanwhile(uri) }
   }
 }

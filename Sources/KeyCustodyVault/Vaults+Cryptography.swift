@@ -23,7 +23,7 @@ extension Vaults {
   /// Wraps a short secret (without a version in the address: under the newest).
   ///
   /// - Throws: `denied` (`key-operation-forbidden` where the version's allowed operations leave it out), `disabled`,
-  ///   `notFound`; what the provider throws.
+  ///   `notFound` (`key-material-missing` where only the provider lacks it); what the provider throws.
   public func wrap(
     _ secret: borrowing SecretBytes, with uri: KeyURI, algorithm: WrapAlgorithm, as caller: Principal,
     context: CallContext
@@ -70,8 +70,10 @@ extension Vaults {
   ) async throws(KeyCustodyError) -> (signature: [UInt8], key: KeyURI) {
     try await perform(.sign, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       let (record, full) = try await self.usable(uri, for: .sign)
-      let signature = try await admission.provider(of: record).sign(
-        digest, with: SignRequest(version: record.version, algorithm: algorithm, context: context))
+      let signature = try await self.using(record, at: full) { () async throws(KeyCustodyError) in
+        try await admission.provider(of: record).sign(
+          digest, with: SignRequest(version: record.version, algorithm: algorithm, context: context))
+      }
       return ((signature, full), full)
     }
   }
@@ -123,8 +125,10 @@ extension Vaults {
       guard algorithm.isAsymmetric, !Self.providersLengths.contains(shared.bytes.count),
         let encoded = [UInt8](base64URL: record.publicKey), !encoded.isEmpty
       else {
-        let answer = try await provider.wrap(
-          shared.bytes, with: WrapRequest(version: record.version, algorithm: algorithm, context: context))
+        let answer = try await self.using(record, at: full) { () async throws(KeyCustodyError) in
+          try await provider.wrap(
+            shared.bytes, with: WrapRequest(version: record.version, algorithm: algorithm, context: context))
+        }
         return (Wrapped(key: full, algorithm: answer.algorithm, bytes: answer.bytes), full)
       }
       // By the public half, on the host, what providers don't take; nothing is wrapped that this one could not unwrap.
@@ -166,11 +170,27 @@ extension Vaults {
     let (holder, key) = try await perform(use.permission, on: uri, as: caller, context: context) {
       (admission) throws(KeyCustodyError) in
       let (record, full) = try await self.usable(uri, for: use, validity: validity)
-      let secret = try await admission.provider(of: record).unwrap(
-        wrapped, with: WrapRequest(version: record.version, algorithm: algorithm, context: context))
+      let secret = try await self.using(record, at: full) { () async throws(KeyCustodyError) in
+        try await admission.provider(of: record).unwrap(
+          wrapped, with: WrapRequest(version: record.version, algorithm: algorithm, context: context))
+      }
       return ((SharedSecret(secret), full), full)
     }
     return RevealedKey(key: key, secret: holder.bytes.copy())
+  }
+
+  /// Has the provider use a version; one that only the provider lacks is told from one that is not there.
+  func using<Answer: ~Copyable>(
+    _ version: KeyVersionRecord, at uri: KeyURI, _ body: () async throws(KeyCustodyError) -> Answer
+  ) async throws(KeyCustodyError) -> Answer {
+    do throws(KeyCustodyError) { return try await body() } catch {
+      guard error.code == .notFound else { throw error }
+      // Purged at this moment, it is simply not there.
+      guard let key = try await keys.read(try Self.path(uri)), key.deletion == nil,
+        key.allVersions.contains(where: { $0.version == version.version && $0.isLiving })
+      else { throw error }
+      throw VaultErrors.materialMissing(uri)
+    }
   }
 
   /// The version meant, if it may be used now.

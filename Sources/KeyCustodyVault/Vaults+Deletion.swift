@@ -72,7 +72,9 @@ extension Vaults {
       (record, index, deletion) throws(KeyCustodyError) in
       guard record.allVersions[index].isLiving else { throw VaultErrors.keyUnknown(uri) }
       guard record.versions.count > 1 else { throw VaultErrors.lastVersion(uri) }
+      let before = record
       record.allVersions[index].deletion = deletion
+      try RecordRoom.checkAttributes(record, was: before, of: uri.description)
     }
   }
 

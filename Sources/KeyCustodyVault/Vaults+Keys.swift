@@ -9,6 +9,16 @@ extension Vaults {
     case addVersion
   }
 
+  /// Whether a key is made so that it can be backed up.
+  package enum Backups: Sendable {
+    /// It is not, unless it gets a version and is a key that can be.
+    case never
+    /// It is, or it is not made.
+    case required
+    /// It is where the provider can, and a key that is there stays what it is.
+    case whereOffered
+  }
+
   /// Makes a key with its first version.
   ///
   /// - Parameter isBackupable: whether the key can be backed up; such a key is extractable in a token's terms.
@@ -21,18 +31,25 @@ extension Vaults {
     protection: KeyProtection = .software, isBackupable: Bool = false, onExisting: OnExisting = .refuse,
     as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyBundle {
+    try await createKey(
+      uri, type: type, role: role, attributes: attributes, protection: protection,
+      backups: isBackupable ? .required : .never, onExisting: onExisting, as: caller, context: context)
+  }
+
+  /// Makes a key as ``createKey(_:type:role:attributes:protection:isBackupable:onExisting:as:context:)`` does.
+  @discardableResult
+  package func createKey(
+    _ uri: KeyURI, type: KeyType, role: KeyRole, attributes: KeyAttributes, protection: KeyProtection,
+    backups: Backups, onExisting: OnExisting, as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> KeyBundle {
     try await change(.create, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       if let made = try await self.made(uri, admission) { return made }
       var planned = try self.plan(.making, attributes, admission)
       planned.storedProtection = protection.stored
-      let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
+      let empty = try self.empty(uri, type, role, attributes, backups, planned, admission)
       try admission.provider(of: planned).capabilities.require(.generate(type))
-      if onExisting == .addVersion, let (entered, key) = try await self.add(planned, to: uri, like: empty) {
-        return try await self.make(entered, of: key, at: uri, .generated, admission, context)
-      }
-      var version = try await self.enter(planned, of: empty, at: uri, admission, context)
-      version.set(attributes, at: self.environment.time.now())
-      return try await self.make(version, of: empty, at: uri, .generated, admission, context)
+      let (version, key) = try await self.enter(planned, of: empty, at: uri, onExisting, backups, admission, context)
+      return try await self.make(version, of: key, at: uri, .generated, admission, context)
     }
   }
 
@@ -41,7 +58,7 @@ extension Vaults {
   /// Older versions stay as they are. The new one has the allowed operations and tags of the newest before, and expires
   /// when the rotation policy says so.
   ///
-  /// - Throws: `denied`, `notFound`, `disabled` (soft-deleted).
+  /// - Throws: `denied`, `notFound`, `disabled` (soft-deleted); `invalidInput` (`too-many-versions`).
   @discardableResult
   public func rotateKey(
     _ uri: KeyURI, as caller: Principal, context: CallContext
@@ -62,18 +79,26 @@ extension Vaults {
     attributes: KeyAttributes = KeyAttributes(), protection: KeyProtection = .software, isBackupable: Bool = false,
     as caller: Principal, context: CallContext
   ) async throws(KeyCustodyError) -> KeyBundle {
+    try await importKey(
+      material, to: uri, type: type, role: role, attributes: attributes, protection: protection,
+      backups: isBackupable ? .required : .never, as: caller, context: context)
+  }
+
+  /// Brings in a key as ``importKey(_:to:type:role:attributes:protection:isBackupable:as:context:)`` does.
+  @discardableResult
+  package func importKey(
+    _ material: borrowing SecretBytes, to uri: KeyURI, type: KeyType, role: KeyRole, attributes: KeyAttributes,
+    protection: KeyProtection, backups: Backups, as caller: Principal, context: CallContext
+  ) async throws(KeyCustodyError) -> KeyBundle {
     let copy = SharedSecret(material.copy())
     return try await change(.import, on: uri, as: caller, context: context) { (admission) throws(KeyCustodyError) in
       if let made = try await self.made(uri, admission) { return made }
       var planned = try self.plan(.importing, attributes, admission)
       planned.storedProtection = protection.stored
-      let empty = try self.empty(uri, type, role, attributes, isBackupable, planned, admission)
+      let empty = try self.empty(uri, type, role, attributes, backups, planned, admission)
       try admission.provider(of: planned).capabilities.require(.importing(type))
-      if let (entered, key) = try await self.add(planned, to: uri, like: empty) {
-        return try await self.make(entered, of: key, at: uri, .imported(copy), admission, context)
-      }
-      _ = try await self.enter(planned, of: empty, at: uri, admission, context)
-      return try await self.make(planned, of: empty, at: uri, .imported(copy), admission, context)
+      let (version, key) = try await self.enter(planned, of: empty, at: uri, .addVersion, backups, admission, context)
+      return try await self.make(version, of: key, at: uri, .imported(copy), admission, context)
     }
   }
 
@@ -92,9 +117,13 @@ extension Vaults {
         guard let wanted = uri.version ?? record.newest?.version,
           let index = record.allVersions.firstIndex(where: { $0.version == wanted && $0.isLiving })
         else { throw VaultErrors.keyUnknown(uri) }
-        let version = record.allVersions[index]
+        let (before, version) = (record, record.allVersions[index])
         try attributes.validate(record.type(of: version), record.role(of: version))
         record.allVersions[index].set(attributes, at: now)
+        // A version can always be switched off.
+        if attributes != KeyAttributes(isEnabled: attributes.isEnabled) {
+          try RecordRoom.checkAttributes(record, was: before, of: uri.description)
+        }
         changed = record.allVersions[index]
       }
       guard let updated, let changed else { throw VaultErrors.keyUnknown(uri) }
@@ -128,6 +157,7 @@ extension Vaults {
       planned.expires = record.rotationPolicy?.expiryTime.map { $0.after(planned.created) }
       guard !record.allVersions.contains(where: { $0.version == planned.version }) else { return }
       record.allVersions.append(planned)
+      try RecordRoom.checkVersions(record, of: uri.description)
     }
     guard let key else { throw VaultErrors.keyUnknown(uri) }
     return try await make(planned, of: key, at: uri, .generated, admission, context)
@@ -135,39 +165,16 @@ extension Vaults {
 
   /// What a key is before it has versions, if the provider and the type allow what is asked.
   private func empty(
-    _ uri: KeyURI, _ type: KeyType, _ role: KeyRole, _ attributes: KeyAttributes, _ isBackupable: Bool,
+    _ uri: KeyURI, _ type: KeyType, _ role: KeyRole, _ attributes: KeyAttributes, _ backups: Backups,
     _ planned: KeyVersionRecord, _ admission: Admission
   ) throws(KeyCustodyError) -> KeyRecord {
     try GenerateKeyRequest(version: planned.version, type: type, role: role).validate()
     try attributes.validate(type, role)
-    if isBackupable { try admission.provider(of: planned).capabilities.require(.backup) }
+    let offered = try admission.provider(of: planned).capabilities
+    if backups == .required { try offered.require(.backup) }
     return KeyRecord(
       name: uri.name, firstType: type, firstRole: role, allVersions: [], deletion: nil,
-      canBeBackedUp: isBackupable ? true : nil)
-  }
-
-  /// Enters another version of a key that is there.
-  ///
-  /// - Returns: the version as it is entered, and its key; `nil` when there is no such key, or none of its versions was
-  ///   ever made.
-  private func add(
-    _ planned: KeyVersionRecord, to uri: KeyURI, like key: KeyRecord
-  ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyRecord)? {
-    var entered: KeyVersionRecord?
-    let written = try await keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
-      entered = nil
-      guard record.deletion == nil, record.allVersions.contains(where: { $0.stage == .ready }) else { return }
-      guard record.isBackupable || !key.isBackupable else { throw VaultErrors.notBackupable(uri) }
-      if let found = record.allVersions.first(where: { $0.version == planned.version }) {
-        entered = found
-      } else {
-        let entry = record.entry(planned, key.firstType, key.firstRole)
-        record.allVersions.append(entry)
-        entered = entry
-      }
-    }
-    guard let written, let entered else { return nil }
-    return (entered, written)
+      canBeBackedUp: backups != .never && offered.offers(.backup) ? true : nil)
   }
 
   /// The key, if it is there and not deleted.

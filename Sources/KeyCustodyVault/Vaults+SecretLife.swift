@@ -132,23 +132,16 @@ extension Vaults {
       (admission) throws(KeyCustodyError) in
       let content: Content = try await self.content(of: blob, as: Self.kind, admission, context)
       let uri = self.secretURI(vault, content.record.name)
-      var planned = content.record
-      for index in planned.allVersions.indices { planned.allVersions[index].isReady = false }
-      let path = try Self.path(uri)
-      if try await !self.secrets.create(path, planned) {
-        let found = try await self.secrets.read(path)
-        if let deletion = found?.deletion {
-          throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
-        }
-        // The same restoration, cut off, goes on.
-        guard found == planned else { throw Self.taken(uri) }
-      }
+      let planned = try await self.enterRestored(content.record, at: uri)
       for (version, value) in content.values {
         _ = try await self.secretValues.create(try Self.valuePath(uri, try KeyVersionID(version)), value)
       }
-      let written = try await self.secrets.update(path) { (record) throws(KeyCustodyError) in
+      let restored = Dictionary(content.record.allVersions.map { ($0.version, $0) }) { first, _ in first }
+      let written = try await self.secrets.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
         guard record == planned else { throw Self.taken(uri) }
-        record = content.record
+        for (index, version) in record.allVersions.enumerated() {
+          record.allVersions[index] = restored[version.version] ?? version
+        }
       }
       guard let written, let newest = written.newest else { throw Self.taken(uri) }
       return (
@@ -156,6 +149,31 @@ extension Vaults {
         self.collection("secrets/\(written.name)", in: vault)
       )
     }
+  }
+
+  /// Enters the versions that are to be restored, after what attempts at a value left that nobody can read.
+  ///
+  /// That stays: somebody may be storing the value at this moment, and a purge removes it.
+  private func enterRestored(
+    _ record: SecretRecord, at uri: SecretURI
+  ) async throws(KeyCustodyError) -> SecretRecord {
+    let path = try Self.path(uri)
+    var planned = record
+    for index in planned.allVersions.indices { planned.allVersions[index].isReady = false }
+    if try await secrets.create(path, planned) { return planned }
+    let restored = Set(planned.allVersions.map(\.version))
+    let entered = try await secrets.update(path) { (found) throws(KeyCustodyError) in
+      if let deletion = found.deletion {
+        throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
+      }
+      guard found.versions.isEmpty else { throw Self.taken(uri) }
+      // The same restoration, cut off, finds its own versions and goes on.
+      let others = found.allVersions.filter { !restored.contains($0.version) }
+      found = planned
+      found.allVersions = others + planned.allVersions
+    }
+    guard let entered else { throw VaultErrors.secretPurged(uri) }
+    return entered
   }
 
   private static func taken(_ uri: SecretURI) -> KeyCustodyError {

@@ -15,8 +15,9 @@ extension Vaults {
 
   /// Makes a secret, or a new version of one.
   ///
-  /// - Throws: `denied`; `invalidInput` (`wrong-size` for more than ``largestSecret`` bytes, `bad-tags`;
-  ///   `deleted-but-recoverable` while a soft-deleted secret blocks the name); what the provider throws.
+  /// - Throws: `denied`; `invalidInput` (`wrong-size` for more than ``largestSecret`` bytes, `bad-tags`,
+  ///   `too-many-versions`; `deleted-but-recoverable` while a soft-deleted secret blocks the name); what the provider
+  ///   throws.
   @discardableResult
   public func setSecret(
     _ value: borrowing SecretBytes, at uri: SecretURI, attributes: SecretAttributes = SecretAttributes(),
@@ -33,12 +34,9 @@ extension Vaults {
       try attributes.validate()
       let fresh = try KeyVersionID(random: self.environment.random)
       let planned = SecretVersionRecord(admission.version ?? fresh, attributes, at: self.environment.time.now())
-      if let made = try await self.enter(planned, at: uri, in: admission.vault) { return (made, made.uri) }
-      let names = [uri.name.folded, planned.version.description]
-      let sealed = try await self.seal(shared.bytes, as: ["secret"] + names, admission, context)
-      let path = try Self.valuePath(uri, planned.version)
-      // A value that an earlier attempt stored is the same request's.
-      _ = try await self.secretValues.create(path, sealed)
+      let (made, isFirst) = try await self.enter(planned, at: uri, in: admission.vault)
+      if let made { return (made, made.uri) }
+      try await self.store(shared, as: planned, at: uri, isFirst: isFirst, admission, context)
       var isThere = false
       let updated = try await self.secrets.update(try Self.path(uri)) { record in
         let index = record.allVersions.firstIndex { $0.version == planned.version }
@@ -49,10 +47,8 @@ extension Vaults {
         record.allVersions.append(ready)
       }
       guard let updated, isThere, let version = updated.versions.first(where: { $0.version == planned.version }) else {
-        _ = try await self.secretValues.remove(path)
-        throw KeyCustodyError(
-          .busy, .conflict, "The secret '\(uri)' was purged meanwhile; nothing was stored.", remedy: "Try again.",
-          retryAfter: .milliseconds(100))
+        _ = try await self.secretValues.remove(try Self.valuePath(uri, planned.version))
+        throw VaultErrors.secretPurged(uri)
       }
       let bundle = self.bundle(updated, version, in: admission.vault)
       return (bundle, bundle.uri)
@@ -99,7 +95,12 @@ extension Vaults {
         guard let wanted = uri.version ?? record.newest?.version,
           let index = record.allVersions.firstIndex(where: { $0.version == wanted && $0.isReady })
         else { throw VaultErrors.secretUnknown(uri) }
+        let before = record
         record.allVersions[index].set(attributes, at: now)
+        // A version can always be switched off.
+        if attributes != SecretAttributes(isEnabled: attributes.isEnabled) {
+          try RecordRoom.checkAttributes(record, was: before, of: uri.description)
+        }
         changed = record.allVersions[index]
       }
       guard let updated, let changed else { throw VaultErrors.secretUnknown(uri) }
@@ -138,30 +139,53 @@ extension Vaults {
 
   /// Enters a version whose value is to be stored.
   ///
-  /// - Returns: the version, where an earlier attempt at the same request made it.
+  /// - Returns: the version, where an earlier attempt at the same request made it; and whether there was none.
   private func enter(
     _ planned: SecretVersionRecord, at uri: SecretURI, in vault: VaultDefinition
-  ) async throws(KeyCustodyError) -> SecretBundle? {
+  ) async throws(KeyCustodyError) -> (made: SecretBundle?, isFirst: Bool) {
     let path = try Self.path(uri)
     let fresh = SecretRecord(name: uri.name, allVersions: [planned])
-    if try await secrets.create(path, fresh) { return nil }
-    var done: SecretVersionRecord?
+    if try await secrets.create(path, fresh) { return (nil, true) }
+    var earlier: SecretVersionRecord?
     let updated = try await secrets.update(path) { (record) throws(KeyCustodyError) in
       if let deletion = record.deletion {
         throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
       }
-      if let found = record.allVersions.first(where: { $0.version == planned.version }) {
-        done = found.isReady ? found : nil
-      } else {
-        record.allVersions.append(planned)
+      earlier = record.allVersions.first { $0.version == planned.version }
+      guard earlier == nil else { return }
+      record.allVersions.append(planned)
+      try RecordRoom.checkVersions(record, of: uri.description)
+    }
+    guard let updated else { throw VaultErrors.secretPurged(uri) }
+    guard let earlier else { return (nil, true) }
+    return (earlier.isReady ? bundle(updated, earlier, in: vault) : nil, false)
+  }
+
+  /// Stores the value of a version that was entered; the record does not go on naming one that surely has none.
+  ///
+  /// - Parameter isFirst: whether no earlier attempt at the same request can have stored it.
+  private func store(
+    _ value: SharedSecret, as planned: SecretVersionRecord, at uri: SecretURI, isFirst: Bool, _ admission: Admission,
+    _ context: CallContext
+  ) async throws(KeyCustodyError) {
+    var isSealed = false
+    do throws(KeyCustodyError) {
+      let names = ["secret", uri.name.folded, planned.version.description]
+      let sealed = try await seal(value.bytes, as: names, admission, context)
+      isSealed = true
+      // A value that an earlier attempt stored is the same request's.
+      _ = try await secretValues.create(try Self.valuePath(uri, planned.version), sealed)
+    } catch {
+      // After a lost answer of the store it may be there.
+      let mayBeStored = !isFirst || isSealed && (error.code == .timeout || error.code == .fault)
+      if !mayBeStored {
+        _ = try? await secrets.update(try Self.path(uri)) { record in
+          guard !record.isPurging else { return }
+          record.allVersions.removeAll { $0.version == planned.version && !$0.isReady }
+        }
       }
+      throw error
     }
-    guard let updated else {
-      throw KeyCustodyError(
-        .busy, .conflict, "The secret '\(uri)' was purged just now; nothing was stored.", remedy: "Try again.",
-        retryAfter: .milliseconds(100))
-    }
-    return done.map { bundle(updated, $0, in: vault) }
   }
 
   /// The secret, if it is there and not deleted, and the version meant.

@@ -20,6 +20,7 @@ extension Vaults {
     var planned = KeyVersionRecord(
       version: admission.version ?? fresh, isEnabled: true, created: now,
       updated: now, publicKey: "", stage: stage)
+    planned.isNamed = admission.version == nil ? nil : true
     planned.set(attributes, at: now)
     return planned
   }
@@ -33,35 +34,115 @@ extension Vaults {
     return (bundle, bundle.uri)
   }
 
-  /// Enters the first version of a new key, and answers which is to be made.
+  /// Enters a version that is to be made, and answers it with its key: the first one of a new key, or one more.
   ///
-  /// Of a creation that was cut off before, the version meant then is gone on with where it fits; otherwise what it may
-  /// have made is destroyed first.
+  /// One more stands beside what others may be making. Where a taken name is refused, a creation goes on with a version
+  /// that was cut off before, if that is its own or nobody's, and any other makes way.
   func enter(
-    _ planned: KeyVersionRecord, of key: KeyRecord, at uri: KeyURI, _ admission: Admission, _ context: CallContext
-  ) async throws(KeyCustodyError) -> KeyVersionRecord {
+    _ planned: KeyVersionRecord, of key: KeyRecord, at uri: KeyURI, _ onExisting: OnExisting, _ backups: Backups,
+    _ admission: Admission, _ context: CallContext
+  ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyRecord) {
     let path = try Self.path(uri)
     var fresh = key
     fresh.allVersions = [planned]
-    if try await keys.create(path, fresh) { return planned }
-    guard let found = try await keys.read(path) else { throw VaultErrors.changedMeanwhile(uri) }
-    if let deletion = found.deletion {
-      throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
+    for attempt in 0..<Self.entries {
+      if onExisting == .addVersion, let added = try await add(planned, to: uri, like: key, backups) { return added }
+      if try await keys.create(path, fresh) { return (planned, fresh) }
+      guard let found = try await keys.readRevised(path) else { continue }
+      if let deletion = found.value.deletion {
+        throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)
+      }
+      if onExisting == .refuse {
+        guard found.value.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
+        if let version = Self.resumable(planned, of: key, in: found.value, admission) { return (version, fresh) }
+        // Somebody else is at it too: not what that one makes is destroyed next.
+        guard attempt == 0 else { break }
+      } else if Self.takesAnother(found.value, backups) {
+        continue
+      }
+      if try await replace(found, by: fresh, at: uri, admission, context) { return (planned, fresh) }
     }
-    guard found.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
-    if planned.stage == .making, found.type == key.type, found.role == key.role,
-      found.isBackupable == key.isBackupable,
-      let version = found.allVersions.last(where: { $0.stage == .making })
-    {
-      return version
+    throw VaultErrors.changedMeanwhile(uri)
+  }
+
+  /// How often others may be quicker at entering a version.
+  private static var entries: Int { 8 }
+
+  /// What is planned, as the version that an attempt before it entered; `nil` when there is none to go on with.
+  ///
+  /// Nobody goes on with a version of somebody else's named request: that one may still make it, with its attributes.
+  private static func resumable(
+    _ planned: KeyVersionRecord, of key: KeyRecord, in found: KeyRecord, _ admission: Admission
+  ) -> KeyVersionRecord? {
+    guard planned.stage == .making, found.type == key.type, found.role == key.role,
+      found.isBackupable == key.isBackupable
+    else { return nil }
+    let version = found.allVersions.last { version in
+      let isFree = version.version == planned.version || admission.version == nil && version.isNamed != true
+      return isFree && version.stage == .making && version.protection == planned.protection
     }
-    for version in found.allVersions { try await destroy(version, admission, context) }
-    let entered = try await keys.update(path) { (record) throws(KeyCustodyError) in
-      guard record == found else { throw VaultErrors.exists(uri) }
-      record = fresh
+    guard let version else { return nil }
+    var resumed = planned
+    resumed.version = version.version
+    return resumed
+  }
+
+  /// Whether another version may stand beside what a key has: versions that are made, or that somebody may be making.
+  private static func takesAnother(_ record: KeyRecord, _ backups: Backups) -> Bool {
+    let stages = Set(record.allVersions.map(\.stage))
+    if stages.contains(.ready) { return true }
+    return (stages.contains(.making) || stages.contains(.importing)) && (record.isBackupable || backups != .required)
+  }
+
+  /// Enters another version of a key that is there.
+  ///
+  /// - Returns: the version as it is entered, and its key; `nil` when there is no such key, or nobody is making it.
+  private func add(
+    _ planned: KeyVersionRecord, to uri: KeyURI, like key: KeyRecord, _ backups: Backups
+  ) async throws(KeyCustodyError) -> (KeyVersionRecord, KeyRecord)? {
+    var entered: KeyVersionRecord?
+    let written = try await keys.update(try Self.path(uri)) { (record) throws(KeyCustodyError) in
+      entered = nil
+      guard record.deletion == nil, Self.takesAnother(record, backups) else { return }
+      guard record.isBackupable || backups != .required else { throw VaultErrors.notBackupable(uri) }
+      if var found = record.allVersions.first(where: { $0.version == planned.version }) {
+        guard found.stage != .destroying else { throw VaultErrors.changedMeanwhile(uri) }
+        // Another attempt may have made it ready by now, which is not this one's to take back.
+        found.stage = planned.stage
+        entered = found
+      } else {
+        let entry = record.entry(planned, key.firstType, key.firstRole)
+        record.allVersions.append(entry)
+        try RecordRoom.checkVersions(record, of: uri.description)
+        entered = entry
+      }
     }
-    guard entered != nil else { throw VaultErrors.changedMeanwhile(uri) }
-    return planned
+    guard let written, let entered else { return nil }
+    return (entered, written)
+  }
+
+  /// Puts a key's record in the place of one of which nothing was ever ready, and destroys what that one named.
+  ///
+  /// Marked first, as by a purge: whoever is still making one of them finds that it is not wanted, and says so.
+  ///
+  /// - Returns: `false` when somebody else changed the record meanwhile.
+  func replace(
+    _ found: RecordView<KeyRecord>.Revised, by fresh: KeyRecord, at uri: KeyURI, _ admission: Admission,
+    _ context: CallContext
+  ) async throws(KeyCustodyError) -> Bool {
+    let path = try Self.path(uri)
+    let wanted = Set(fresh.allVersions.map(\.version))
+    let isBeingDestroyed = found.value.allVersions.contains { $0.stage == .destroying && wanted.contains($0.version) }
+    var doomed = found.value
+    for index in doomed.allVersions.indices { doomed.allVersions[index].stage = .destroying }
+    guard let marked = try await keys.replace(path, expecting: found.revision, with: doomed) else { return false }
+    for version in doomed.allVersions { try await destroy(version, admission, context) }
+    var next = fresh
+    if isBeingDestroyed { next.allVersions = [] }
+    guard try await keys.replace(path, expecting: marked.revision, with: next) != nil else { return false }
+    // Whoever marked it first may still be at it: what is entered now would be destroyed too.
+    guard !isBeingDestroyed else { throw VaultErrors.changedMeanwhile(uri) }
+    return true
   }
 
   /// Makes a version that was entered, and makes it ready.
@@ -73,12 +154,14 @@ extension Vaults {
     _ context: CallContext
   ) async throws(KeyCustodyError) -> (KeyBundle, KeyURI) {
     let path = try Self.path(uri)
-    let request = GenerateKeyRequest(
-      version: planned.version, type: key.type(of: planned), role: key.role(of: planned), label: uri.name.spelling,
-      backupable: key.isBackupable)
     let description: KeyDescription
     do throws(KeyCustodyError) {
-      description = try await make(request, material, by: try admission.provider(of: planned), admission, context)
+      let provider = try admission.provider(of: planned)
+      // A version in another provider than those before may be one that can't be backed up.
+      let request = GenerateKeyRequest(
+        version: planned.version, type: key.type(of: planned), role: key.role(of: planned), label: uri.name.spelling,
+        backupable: key.isBackupable && provider.capabilities.offers(.backup))
+      description = try await make(request, material, by: provider, admission, context)
     } catch {
       // After a lost answer the key may be there: the record keeps naming it.
       if error.code != .timeout && error.code != .fault {
@@ -104,6 +187,7 @@ extension Vaults {
       record.allVersions.remove(at: index)
       var ready = planned
       ready.stage = .ready
+      ready.isNamed = nil
       ready.publicKey = (description.publicKey ?? []).base64URL
       record.allVersions.append(ready)
     }

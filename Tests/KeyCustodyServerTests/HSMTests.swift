@@ -127,6 +127,38 @@ struct HSMTests {
     }
   }
 
+  @Test("A key gets a version whether or not that, or those before, can be backed up", arguments: [true, false])
+  func versionsOfBothKinds(hsmFirst: Bool) async throws {
+    let bench = try await ServerBench(hsm: try await Device.softHSM.settings())
+    let kinds = hsmFirst ? ["oct-HSM", "oct"] : ["oct", "oct-HSM"]
+    for kty in kinds {
+      let made = await bench.send(.post, "/keys/both/create", ["kty": .string(kty)])
+      #expect(made["key", "kty"]?.string == kty, "\(made.text)")
+      #expect(try await bench.wrap("both").isEmpty == false)
+    }
+    let material = JSON.string([UInt8](repeating: 3, count: 32).base64URL)
+    for isHSM in [true, false] {
+      let body: JSON = ["key": ["kty": "oct", "k": material], "Hsm": .bool(isHSM)]
+      #expect(await bench.send(.put, "/keys/both", body).status == 200, "Hsm: \(isHSM)")
+    }
+    #expect(await bench.send(.get, "/keys/both/versions").names.count == 4)
+    #expect(await bench.send(.post, "/keys/both/rotate").status == 200)
+    let backup = await bench.send(.post, "/keys/both/backup")
+    #expect(backup.outcome == "400 NotSupported" && !backup.message.isEmpty, "\(backup.text)")
+  }
+
+  @Test("A key that was made without backups gets versions by a client that says nothing of them")
+  func madeByOwnRoute() async throws {
+    let bench = try await ServerBench()
+    let own = await bench.send(.post, "/keycustody/v1/keys/app/create", ["type": "aes-256"])
+    #expect(own.status == 200, "\(own.text)")
+    try await bench.makeKey("app")
+    let jwk: JSON = ["kty": "oct", "k": .string([UInt8](repeating: 3, count: 32).base64URL)]
+    #expect(await bench.send(.put, "/keys/app", ["key": jwk]).status == 200)
+    #expect(await bench.send(.get, "/keys/app/versions").names.count == 3)
+    #expect(await bench.send(.post, "/keys/app/backup").outcome == "400 NotSupported")
+  }
+
   @Test("Secrets of a vault with an HSM: set, versions, attributes, delete, recover, back up, restore, purge")
   func secrets() async throws {
     let bench = try await ServerBench(hsm: try await Device.softHSM.settings())

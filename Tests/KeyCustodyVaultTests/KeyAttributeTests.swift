@@ -150,6 +150,10 @@ struct KeyAttributeTests {
         context: context)
     }
     #expect(backupable == error(.invalidInput, .wrongKeyType), "that is settled for all versions")
+    let possible = try await vaults.createKey(
+      unversioned, type: .aes(bits: 256), role: .wrapping, attributes: KeyAttributes(), protection: .software,
+      backups: .whereOffered, onExisting: .addVersion, as: owner, context: context)
+    #expect(!possible.isBackupable, "it stays what it is")
     let imported = try await vaults.importKey(
       bench.secret(9), to: unversioned, type: .aes(bits: 256), role: .wrapping, as: owner, context: context)
     #expect(imported.type == .aes(bits: 256) && imported.operations.contains(.unwrapKey))

@@ -197,6 +197,33 @@ struct SecretTests {
     #expect(refused == error(.invalidInput, .malformed))
   }
 
+  @Test("V10: what a first value that was never stored left behind does not block a restoration")
+  func restoredOverRemains() async throws {
+    let bench = try await VaultBench()
+    let (vaults, owner, context) = (bench.vaults, bench.owner, bench.context)
+    let made = try await set(bench, "one")
+    let blob = try await vaults.backUpSecret(made.uri, as: owner, context: context)
+    func purge() async throws {
+      try await vaults.deleteSecret(made.uri, as: owner, context: context)
+      try await vaults.purgeSecret(made.uri, as: owner, context: context)
+    }
+    try await purge()
+    bench.storeFaults.reset()
+    // The second write stores the value.
+    bench.storeFaults.fail(.compareAndSet, call: 2, .after, with: lost)
+    #expect(await failure { try await set(bench, "never") } == lost)
+    #expect(await failure { _ = try await read(bench, uri(bench)) } == error(.notFound, .secretUnknown))
+    let back = try await vaults.restoreSecret(blob, in: bench.vault, as: owner, context: context)
+    #expect(back == made)
+    #expect(try await read(bench, uri(bench)) == "one")
+    let listed = try await vaults.listVersions(of: uri(bench), as: owner, context: context).items
+    #expect(listed == [made])
+    let taken = await failure { try await vaults.restoreSecret(blob, in: bench.vault, as: owner, context: context) }
+    #expect(taken == error(.invalidInput, .alreadyExists))
+    try await purge()
+    #expect(try await bench.records.list(prefix: "vaults/kv1/secret", after: nil, limit: 10).isEmpty)
+  }
+
   @Test("V4: each operation on secrets needs exactly its own permission, and no key permission gives it")
   func permissions() async throws {
     let bench = try await VaultBench()

@@ -90,7 +90,7 @@ extension VaultRoutes {
     let key = try await self.asked { () async throws(KeyCustodyError) in
       try await vaults.createKey(
         uri, type: asked.type, role: role, attributes: attributes, protection: asked.protection,
-        isBackupable: try await isBackupable(asked.protection), onExisting: .addVersion, as: caller, context: context)
+        backups: .whereOffered, onExisting: .addVersion, as: caller, context: context)
     }
     return WireResponse(.ok, try KeyWire.bundle(key))
   }
@@ -112,8 +112,7 @@ extension VaultRoutes {
       return try await vaults.importKey(
         read.takeMaterial(), to: uri, type: type,
         role: KeyWire.role(of: type, isFIPS: isFIPS, operations: chosen.operations),
-        attributes: chosen, protection: protection, isBackupable: try await isBackupable(protection), as: caller,
-        context: context)
+        attributes: chosen, protection: protection, backups: .whereOffered, as: caller, context: context)
     }
     return WireResponse(.ok, try KeyWire.bundle(key))
   }
@@ -122,11 +121,6 @@ extension VaultRoutes {
   private static let nobodysKey = ["kty": "oct", "k": [UInt8](repeating: 0, count: 32).base64URL]
 
   private var isFIPS: Bool { KeyCustody.cryptographicModule.isFIPS }
-
-  /// Whether keys are made so that they can be backed up: where the provider can do that, as clients expect it.
-  private func isBackupable(_ protection: KeyProtection) async throws(KeyCustodyError) -> Bool {
-    try await vaults.capabilities(of: vault, protection: protection).offers(.backup)
-  }
 
   private func restoreKey() async throws(WireError) -> WireResponse {
     let blob = try body().requiredBytes("value")

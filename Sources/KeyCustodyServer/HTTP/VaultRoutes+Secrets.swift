@@ -77,12 +77,12 @@ extension VaultRoutes {
   }
 
   private func showSecret(_ uri: SecretURI) async throws(WireError) -> WireResponse {
-    let (bundle, value) = try await asked { () async throws(KeyCustodyError) in
+    do throws(KeyCustodyError) {
       let found = try await vaults.secret(uri, as: caller, context: context)
       // Into the answer's text, which no care of ours can clear.
-      return (found.bundle, found.value.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } })
-    }
-    return WireResponse(.ok, SecretWire.bundle(bundle, value: String(decoding: value, as: UTF8.self)))
+      let value = found.value.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
+      return WireResponse(.ok, SecretWire.bundle(found.bundle, value: String(decoding: value, as: UTF8.self)))
+    } catch { throw WireError(stored: error) }
   }
 
   // MARK: Deleted secrets

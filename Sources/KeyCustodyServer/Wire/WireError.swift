@@ -23,6 +23,14 @@ struct WireError: Error {
   /// A request that is wrong in itself.
   static func badParameter(_ message: String) -> WireError { WireError(.badRequest, "BadParameter", message) }
 
+  /// What the vault threw over something of its own, where nothing of the caller's can be wrong.
+  init(stored error: KeyCustodyError) {
+    self.init(error)
+    guard error.code == .integrityFailure else { return }
+    status = .internalServerError
+    code = "InternalServerError"
+  }
+
   /// What the vault, or something beneath it, threw.
   init(_ error: KeyCustodyError) {
     let message = error.remedy.isEmpty ? error.message : "\(error.message) \(error.remedy)"
@@ -55,6 +63,8 @@ struct WireError: Error {
     switch error.reason {
     case .secretUnknown: WireError(.notFound, "SecretNotFound", message)
     case .keyUnknown, .keyVersionUnknown: WireError(.notFound, "KeyNotFound", message)
+    // The key is there: what is wrong is on this side.
+    case .keyMaterialMissing: WireError(.internalServerError, "InternalServerError", message)
     default: WireError(.notFound, "NotFound", message)
     }
   }
