@@ -9,7 +9,7 @@ import KeyCustodyCrypto
 
 /// Remembers changes by the names that callers gave them, so that one asked for again is not made twice.
 struct RequestLedger: Sendable {
-  /// How long a change is remembered.
+  /// How long a change is remembered, unless its caller says otherwise.
   static let memory = Duration.seconds(86_400)
 
   /// A change as it is stored.
@@ -50,7 +50,8 @@ struct RequestLedger: Sendable {
   ///
   /// - Throws: `invalidInput` (`request-reused`) when the name stands for another change.
   func take(
-    _ name: String, _ permission: Permission, of authority: Authority, on target: some VaultAddress
+    _ name: String, _ permission: Permission, of authority: Authority, on target: some VaultAddress,
+    within memory: Duration?
   ) async throws(KeyCustodyError) -> Ticket {
     guard (1...128).contains(name.utf8.count) else {
       throw KeyCustodyError(
@@ -60,7 +61,7 @@ struct RequestLedger: Sendable {
     let path = try RecordKey("\(Self.prefix(try target.vault))\(digest.hexadecimal)")
     let fresh = Request(
       action: permission.description, target: target.description.lowercased(),
-      version: try KeyVersionID(random: environment.random), expires: environment.time.now() + Self.memory)
+      version: try KeyVersionID(random: environment.random), expires: environment.time.now() + (memory ?? Self.memory))
     if try await view.create(path, fresh) { return Ticket(path: path, request: fresh) }
     let now = environment.time.now()
     let found = try await view.update(path) { request in
@@ -80,10 +81,10 @@ struct RequestLedger: Sendable {
   }
 
   /// Makes a request that was answered a new one.
-  func renew(_ ticket: Ticket) async throws(KeyCustodyError) -> Ticket {
+  func renew(_ ticket: Ticket, within memory: Duration?) async throws(KeyCustodyError) -> Ticket {
     let fresh = Request(
       action: ticket.request.action, target: ticket.request.target,
-      version: try KeyVersionID(random: environment.random), expires: environment.time.now() + Self.memory)
+      version: try KeyVersionID(random: environment.random), expires: environment.time.now() + (memory ?? Self.memory))
     let found = try await view.update(ticket.path) { request in
       if request.version == ticket.request.version { request = fresh }
     }

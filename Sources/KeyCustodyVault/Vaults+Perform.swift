@@ -113,13 +113,14 @@ extension Vaults {
     try await perform(permission, on: target, by: authority, context: context) {
       (admission) throws(KeyCustodyError) -> (Answer, Address) in
       guard let name = context.clientRequestID else { return try await body(admission) }
-      var ticket = try await self.requests.take(name, permission, of: authority, on: target)
+      var ticket = try await self.requests.take(
+        name, permission, of: authority, on: target, within: context.repeatsWithin)
       if let answer: Answer = try ticket.answer() {
         var holds = !context.repeatsOnlyWhatHolds
         if !holds { holds = try await self.isCurrent(answer) }
         if holds { return (answer, target) }
         // Something else was done since: who asks now means it anew.
-        ticket = try await self.requests.renew(ticket)
+        ticket = try await self.requests.renew(ticket, within: context.repeatsWithin)
       }
       var admission = admission
       admission.version = ticket.request.version

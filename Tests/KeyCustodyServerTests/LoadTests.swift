@@ -145,6 +145,8 @@ struct LoadTests {
     #expect(await versions("/keys/aes") == 2, "another body")
     let rotated = [await ask("/keys/aes/rotate"), await ask("/keys/aes/rotate")]
     #expect(rotated[0].bytes == rotated[1].bytes)
+    bench.clock.advance(by: .seconds(599))
+    #expect(await ask("/keys/aes/rotate").bytes == rotated[0].bytes, "whatever minute it is by the clock")
     #expect(await versions("/keys/aes") == 3, "another address")
     _ = [await ask("/keys/aes/rotate", name: "not-a-uuid"), await ask("/keys/aes/rotate", name: "not-a-uuid")]
     #expect(await versions("/keys/aes") == 5, "names that programs give to everything do not count")

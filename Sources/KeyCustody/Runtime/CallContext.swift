@@ -32,13 +32,15 @@ public struct CallContext: Sendable {
   public var clientAddress: String?
   /// The caller's own name for a change it asks for.
   ///
-  /// Asked for again under it within a day, by the same caller, the change is answered as the first time and not made
+  /// Asked for again under it within a day (or ``repeatsWithin``), by the same caller, the change is answered as the first time and not made
   /// twice.
   public var clientRequestID: String?
   /// Whether a repeat is answered as the first time only while what was made then is still as it was left.
   ///
   /// For names that callers may well give to several changes: one that was undone since is made again.
   public var repeatsOnlyWhatHolds = false
+  /// For how long a change is known by its caller's name for it; `nil`: a day.
+  public var repeatsWithin: Duration?
 
   /// Describes a call.
   public init(

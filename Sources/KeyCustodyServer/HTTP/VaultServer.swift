@@ -261,13 +261,15 @@ public final class VaultServer: Sendable {
       purpose: .vault, principal: caller.id, deadline: request.deadline - settings.deadline / 10,
       requestID: request.id, clientAddress: request.clientAddress, clientRequestID: try repeatable(request))
     context.repeatsOnlyWhatHolds = true
+    // Clients repeat for minutes at most, and some programs send one name for all that they ask.
+    context.repeatsWithin = .seconds(600)
     return context
   }
 
   /// What a change is known by when it is asked for again: the client's own name for it with all that it asks.
   ///
-  /// Only what makes a version is remembered, since nobody can see whether a lost answer made one; only for some minutes,
-  /// which is how long clients repeat; and only names of the form of UUIDs, since some programs send one for everything.
+  /// Only what makes a version is remembered, since nobody can see whether a lost answer made one; and only names of the
+  /// form of UUIDs, since some programs send one for everything.
   private func repeatable(_ request: WireRequest) throws(WireError) -> String? {
     guard let field = Self.clientRequestID, let name = request.headers[field] else { return nil }
     let last = request.segments.last?.lowercased() ?? ""
@@ -278,9 +280,7 @@ public final class VaultServer: Sendable {
       name.utf8.allSatisfy({ $0 == UInt8(ascii: "-") || $0.isASCIIAlphanumeric })
     else { return nil }
     do throws(KeyCustodyError) {
-      let period = custody.environment.time.now().seconds / 600
-      let head =
-        "\(name.lowercased())\n\(period)\n\(request.method)\n\(request.segments.joined(separator: "/"))\n"
+      let head = "\(name.lowercased())\n\(request.method)\n\(request.segments.joined(separator: "/"))\n"
       return try Hashing.digest(.sha256, Array(head.utf8), request.body).hexadecimal
     } catch { throw WireError(error) }
   }

@@ -93,7 +93,9 @@ public struct FolderSealedStore: SealedStore {
     let place = place(of: object, resource.id)
     try await place.whileChanging(on: worker) { () async throws(KeyCustodyError) in
       let label = try await worker.run { () throws(KeyCustodyError) -> sending Label in
-        try self.naming(object, resource.id) { () throws(KeyCustodyError) in try place.label() }
+        try place.locked { () throws(KeyCustodyError) in
+          try self.naming(object, resource.id) { () throws(KeyCustodyError) in try place.label() }
+        }
       }
       try await place.opening { () async throws(KeyCustodyError) in
         try await resource.openFile(
@@ -138,6 +140,7 @@ public struct FolderSealedStore: SealedStore {
         for name in names where last.map({ $0 < name }) ?? true {
           guard page.count < limit else { break }
           let place = Place(folder: folder, name: name)
+          try DurablePair(place.path, place.labelPath).settle()
           page.append(try place.item(try place.label()))
         }
         return page
@@ -195,7 +198,10 @@ public struct FolderSealedStore: SealedStore {
     var labelPath: String { path + ".json" }
 
     func locked<Result>(_ body: () throws(KeyCustodyError) -> Result) throws(KeyCustodyError) -> Result {
-      try DurableFile.locked(folder, body)
+      try DurableFile.locked(folder) { () throws(KeyCustodyError) in
+        try DurablePair(path, labelPath).settle()
+        return try body()
+      }
     }
 
     func label() throws(KeyCustodyError) -> Label {
@@ -249,7 +255,7 @@ public struct FolderSealedStore: SealedStore {
         }
         try DurableFile.create(written, with: bytes)
         try locked { () throws(KeyCustodyError) in
-          try DurableFile.place([(written, labelPath), (sealed, path)])
+          try DurablePair(path, labelPath).replace(by: sealed, written)
         }
       } catch {
         DurableFile.discard(written)
