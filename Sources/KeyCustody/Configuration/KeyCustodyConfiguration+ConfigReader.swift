@@ -4,8 +4,9 @@
   extension KeyCustodyConfiguration {
     /// A configuration read through swift-configuration: YAML, JSON, the environment, whatever the reader is made of.
     ///
-    /// A reader can't list what it holds. So the names of key providers and policy stores are given in
-    /// `keyProviders.names` and `policyStores.names`, and keys that nothing reads are not noticed.
+    /// A reader can't list what it holds. So the names of sections are given in `keyProviders.names`,
+    /// `policyStores.names`, `identityProviders.names` and `customerKeys.names`, and keys that nothing reads are not
+    /// noticed.
     public convenience init(reader: ConfigReader) { self.init(sources: [ReaderSource(reader: reader)]) }
   }
 
