@@ -79,7 +79,9 @@ extension Vaults {
     else { return nil }
     let version = found.allVersions.last { version in
       let isFree = version.version == planned.version || admission.version == nil && version.isNamed != true
-      return isFree && version.stage == .making && version.protection == planned.protection
+      let isAlike =
+        found.type(of: version) == key.type(of: planned) && found.role(of: version) == key.role(of: planned)
+      return isFree && isAlike && version.stage == .making && version.protection == planned.protection
     }
     guard let version else { return nil }
     var resumed = planned

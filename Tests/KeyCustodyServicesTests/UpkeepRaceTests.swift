@@ -108,6 +108,46 @@ struct UpkeepRaceTests {
     await running.value
   }
 
+  @Test("E6: what is planned while a runner is at the same job is done at once too, not at the next tick")
+  func plannedMeanwhile() async throws {
+    let bench = try await ServiceBench()
+    let notes = try await bench.makeResource()
+    let runner = try JobRunner(bench.custody) { (_) in [] }
+    let running = Task { await runner.run() }
+    for _ in 0..<200 {
+      // Each puts a job down twice, and the runner begins it as soon as it hears of it.
+      #expect(await failure { try await notes.enableCustomerKey(bench.uri("missing")) }?.code == .notFound)
+      try await eventually("a job stays until the next tick") { try await bench.custody.pendingJobs() == [] }
+    }
+    running.cancel()
+    await running.value
+  }
+
+  @Test("E6: jobs that fail slowly keep none of the others from their turn")
+  func slowFailures() async throws {
+    let bench = try await ServiceBench()
+    let clock = bench.clock
+    let stuck: Set<ResourceID> = [try ResourceID("a"), try ResourceID("b")]
+    let runner = try JobRunner(bench.custody) { (resource) async throws(KeyCustodyError) in
+      guard stuck.contains(resource) else { return [] }
+      // As long as a tick, and more.
+      clock.advance(by: .seconds(11))
+      throw down
+    }
+    var others: [ProtectedResource] = []
+    for name in ["a", "b", "c", "d"] {
+      let resource = try await bench.makeResource(name)
+      try await resource.enableCustomerKey(try await bench.makeKey(name))
+      if !stuck.contains(resource.id) { others.append(resource) }
+    }
+    let running = Task { await runner.run() }
+    for resource in others {
+      try await eventually("\(resource.id) has no turn") { try await resource.status().mode == .customerManaged }
+    }
+    running.cancel()
+    await running.value
+  }
+
   @Test("Whoever waits for a value to be stored stops when it is cancelled")
   func cancelled() async throws {
     let sealings = Sealings()

@@ -75,6 +75,13 @@ enum DurableFile {
     guard unsafe link(path, other) == 0 else { throw failure("link", path) }
   }
 
+  /// As ``hold(_:as:)``; `false` where the file system has no second names for this file.
+  static func canHold(_ path: String, as other: String) throws(KeyCustodyError) -> Bool {
+    if unsafe link(path, other) == 0 { return true }
+    guard [EPERM, ENOTSUP, EOPNOTSUPP, EMLINK].contains(errno) else { throw failure("link", path) }
+    return false
+  }
+
   /// Removes a file that is in nobody's way; whether it was there does not matter.
   static func discard(_ path: String) { unsafe unlink(path) }
 
@@ -90,19 +97,20 @@ enum DurableFile {
 
   /// Keeps everybody else who asks for it, in this process or another, out of a folder.
   ///
-  /// Where the file system has no locks, or there is no folder, nobody is kept out.
+  /// Where the file system has no locks, or there is no folder, nobody is kept out, which `body` is told.
   static func locked<Result>(
-    _ folder: String, _ body: () throws(KeyCustodyError) -> Result
+    _ folder: String, _ body: (_ isAlone: Bool) throws(KeyCustodyError) -> Result
   ) throws(KeyCustodyError) -> Result {
     let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { return try body() }
+    guard descriptor >= 0 else { return try body(false) }
     defer {
       // A copy of this process that fork made meanwhile would hold the lock on.
       _ = flock(descriptor, LOCK_UN)
       close(descriptor)
     }
-    while flock(descriptor, LOCK_EX) != 0 && errno == EINTR {}
-    return try body()
+    var isAlone = false
+    repeat { isAlone = flock(descriptor, LOCK_EX) == 0 } while !isAlone && errno == EINTR
+    return try body(isAlone)
   }
 
   static func remove(_ path: String) throws(KeyCustodyError) {

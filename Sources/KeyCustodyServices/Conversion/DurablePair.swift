@@ -17,23 +17,26 @@ struct DurablePair {
 
   /// Puts two files that are on the disk in the places of these.
   func replace(by new: String, _ newCompanion: String) throws(KeyCustodyError) {
-    let isReplacement = DurableFile.mark(of: path) != nil && DurableFile.mark(of: companion) != nil
-    if isReplacement {
-      DurableFile.discard(Self.old(path))
-      try DurableFile.hold(path, as: Self.old(path))
-      // Last, since by this one it is seen that something was begun.
-      try DurableFile.hold(companion, as: Self.old(companion))
-    }
-    do throws(KeyCustodyError) { try DurableFile.place([(newCompanion, companion), (new, path)]) } catch {
+    do throws(KeyCustodyError) {
+      if DurableFile.mark(of: path) != nil, DurableFile.mark(of: companion) != nil {
+        end()
+        // The companion's last, since by that it is seen that something was begun. Where there are no second names, a
+        // change that is cut off in between leaves what does not fit, as it must.
+        if try DurableFile.canHold(path, as: Self.old(path)) {
+          _ = try DurableFile.canHold(companion, as: Self.old(companion))
+        }
+      }
+      try DurableFile.place([(newCompanion, companion), (new, path)])
+    } catch {
       try? settle()
       throw error
     }
-    if isReplacement { end() }
+    end()
   }
 
   /// Takes back the half of a change that was cut off.
   func settle() throws(KeyCustodyError) {
-    guard DurableFile.mark(of: Self.old(companion)) != nil else { return }
+    guard DurableFile.mark(of: Self.old(companion)) != nil else { return DurableFile.discard(Self.old(path)) }
     // Where the file is still the old one, so must be what belongs to it.
     if let kept = DurableFile.mark(of: Self.old(path)), kept == DurableFile.mark(of: path) {
       try DurableFile.place([(Self.old(companion), companion)])

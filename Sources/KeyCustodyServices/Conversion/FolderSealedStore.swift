@@ -134,13 +134,13 @@ public struct FolderSealedStore: SealedStore {
           .notFound, .storeUnknown, "There is no folder '\(self.folder)' to look for sealed data in.",
           remedy: "Check its name, and that its file system is mounted; if nothing was sealed yet, make it.")
       }
-      return try DurableFile.locked(folder) { () throws(KeyCustodyError) in
+      return try DurableFile.locked(folder) { (isAlone) throws(KeyCustodyError) in
         let names = try DurableFile.list(folder).filter { $0.hasSuffix(".sealed") }.sorted()
         var page: [SealedItem] = []
         for name in names where last.map({ $0 < name }) ?? true {
           guard page.count < limit else { break }
           let place = Place(folder: folder, name: name)
-          try DurablePair(place.path, place.labelPath).settle()
+          if isAlone { try DurablePair(place.path, place.labelPath).settle() }
           page.append(try place.item(try place.label()))
         }
         return page
@@ -198,8 +198,9 @@ public struct FolderSealedStore: SealedStore {
     var labelPath: String { path + ".json" }
 
     func locked<Result>(_ body: () throws(KeyCustodyError) -> Result) throws(KeyCustodyError) -> Result {
-      try DurableFile.locked(folder) { () throws(KeyCustodyError) in
-        try DurablePair(path, labelPath).settle()
+      try DurableFile.locked(folder) { (isAlone) throws(KeyCustodyError) in
+        // Somebody else may be in the middle of it where nobody is kept out.
+        if isAlone { try DurablePair(path, labelPath).settle() }
         return try body()
       }
     }

@@ -43,8 +43,28 @@ public final class JobRunner: Sendable {
   private struct State {
     /// The jobs that are being worked on by ``run()``.
     var working: Set<RecordKey> = []
-    /// Those that it began since the last tick: what others have, or what failed, is not tried again at once.
+    /// Those that it began in this round: what others have, or what failed, is not tried again at once.
     var tried: Set<RecordKey> = []
+    /// The one that was begun last: the others have their turn before those in front of it.
+    var last: RecordKey?
+    /// Whether there was a tick since the round began.
+    var isRoundDue = false
+
+    /// Notes that a job is begun, where there is room and it was not tried yet.
+    mutating func begin(_ key: RecordKey, width: Int) -> Bool {
+      // One that is planned again while it is worked on is begun again after that.
+      guard working.count < width, !working.contains(key), tried.insert(key).inserted else { return false }
+      working.insert(key)
+      last = key
+      return true
+    }
+
+    /// Lets all be tried again, if it is time; called when each was tried.
+    mutating func beginRound() -> Bool {
+      guard isRoundDue else { return false }
+      (isRoundDue, tried, last) = (false, [], nil)
+      return true
+    }
   }
   private let state = Mutex(State())
   /// What was seen of jobs that others have: the revision, and since when it stands.
@@ -80,7 +100,7 @@ public final class JobRunner: Sendable {
     }
     let ticks = Task { [settings] in
       while !Task.isCancelled {
-        state.withLock { $0.tried = [] }
+        state.withLock { $0.isRoundDue = true }
         told.yield()
         due.yield()
         do { try await time.wait(until: time.running() + settings.interval) } catch { break }
@@ -111,7 +131,7 @@ public final class JobRunner: Sendable {
   private func workOnJobs(_ planned: AsyncStream<Void>, _ told: AsyncStream<Void>.Continuation) async {
     await withDiscardingTaskGroup { group in
       for await _ in planned {
-        for record in (try? await begun()) ?? [] {
+        for record in await begun() {
           group.addTask {
             let isFinished = await self.work(on: record)
             self.state.withLock { state in
@@ -126,21 +146,28 @@ public final class JobRunner: Sendable {
     }
   }
 
-  /// As many jobs as there is room for, of those that were not tried since the last tick; they count as begun.
-  private func begun() async throws(KeyCustodyError) -> [PolicyRecord] {
+  /// As many jobs as there is room for; they count as begun.
+  ///
+  /// Each is tried once before any is tried again, and again only after the next tick.
+  private func begun() async -> [PolicyRecord] {
     var begun: [PolicyRecord] = []
-    var last: RecordKey?
+    var last = state.withLock { $0.last }
+    var isWhole = last == nil
     while state.withLock({ $0.working.count < settings.width }), !Task.isCancelled {
-      let page = try await custody.jobs.store.list(prefix: JobRecord.prefix, after: last, limit: 100)
-      for record in page {
-        let isBegun = state.withLock { state in
-          guard state.working.count < settings.width, state.tried.insert(record.key).inserted else { return false }
-          return state.working.insert(record.key).inserted
-        }
-        if isBegun { begun.append(record) }
+      // What was begun is worked on, whatever becomes of the rest.
+      guard let page = try? await custody.jobs.store.list(prefix: JobRecord.prefix, after: last, limit: 100) else {
+        break
       }
+      for record in page where state.withLock({ $0.begin(record.key, width: settings.width) }) { begun.append(record) }
       last = page.last?.key
-      if page.count < 100 { break }
+      guard page.count < 100 else { continue }
+      last = nil
+      guard isWhole else {
+        // Those before the place where it began.
+        isWhole = true
+        continue
+      }
+      guard begun.isEmpty, state.withLock({ $0.beginRound() }) else { break }
     }
     return begun
   }

@@ -88,7 +88,8 @@ extension KeyCustody {
     }
     remember(found, readAt: deletions)
     // It may have another identity now, or none.
-    recheck(leases.markStale(keys, of: id))
+    // Of what was forgotten here, nobody knows which keys it had: then all leases are gone through.
+    if known == nil { recheck(of: id) } else { recheck(leases.markStale(keys, of: id)) }
   }
 
   private func recheck(where concerns: @escaping (KeyURI, PrincipalID) -> Bool) {
