@@ -29,22 +29,14 @@ let router = Router(context: VaultRequestContext.self)
 router.add(middleware: VaultMiddleware(try VaultServer(custody, settings: ServerSettings(tenant: contoso))))
 router.get("hello") { _, _ in "hello from the application" }
 
-// Rotations that are due, and the purging of what was deleted long enough ago, are the application's to begin.
-let upkeep = Task {
-  while !Task.isCancelled {
-    _ = try? await custody.vaults.runRotations()
-    _ = try? await custody.vaults.purgeExpired()
-    try? await Task.sleep(for: .seconds(60))
-  }
-}
-
 let certificate = try NIOSSLCertificate.fromPEMFile("server.pem").map { NIOSSLCertificateSource.certificate($0) }
 let key = NIOSSLPrivateKeySource.privateKey(try NIOSSLPrivateKey(file: "server-key.pem", format: .pem))
-let application = Application(
+var application = Application(
   router: router,
   server: try .tls(
     tlsConfiguration: .makeServerConfiguration(certificateChain: certificate, privateKey: key)),
   configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: 8444)))
+// Rotations that are due, and the purging of what was deleted long enough ago.
+application.addServices(VaultUpkeep(custody))
 try await application.runService()
-upkeep.cancel()
 await custody.close()

@@ -83,7 +83,7 @@
       let application = VaultApplication(server, binding: binding) { port, _ in
         Ready(custody: custody, port: port, address: section.address, bootstrap: told, folder: folder).tell(output)
       }
-      var services: [any Service] = [application, Upkeep(custody: custody)]
+      var services: [any Service] = [application, VaultUpkeep(custody)]
       if let folder { services.append(ControlServer(folder: folder, custody: custody)) }
       var running = ServiceGroupConfiguration(
         services: services.map {
@@ -166,32 +166,6 @@
           END
 
         """
-    }
-  }
-
-  /// What a deployment that is served wants done from time to time: rotations that are due, and the purging of what
-  /// was deleted long enough ago.
-  private struct Upkeep: Service {
-    let custody: KeyCustody
-
-    private func warn(_ what: String, _ why: String) {
-      custody.environment.logger.warning("\(what)", metadata: ["error": "\(why)"])
-    }
-
-    func run() async throws {
-      await cancelWhenGracefulShutdown {
-        while !Task.isCancelled {
-          do { _ = try await custody.vaults.runRotations() } catch { warn("rotations were cut short", "\(error)") }
-          do {
-            let round = try await custody.vaults.purgeExpired()
-            if !round.failed.isEmpty { warn("not all could be purged", round.failed.joined(separator: ", ")) }
-          } catch { warn("purging was cut short", "\(error)") }
-          do { try await custody.environment.time.wait(until: custody.environment.time.running() + .seconds(60)) } catch
-          {
-            return
-          }
-        }
-      }
     }
   }
 #endif
