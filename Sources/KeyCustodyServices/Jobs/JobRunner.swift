@@ -100,10 +100,10 @@ public final class JobRunner: Sendable {
     }
     let ticks = Task { [settings] in
       while !Task.isCancelled {
-        state.withLock { $0.isRoundDue = true }
         told.yield()
         due.yield()
         do { try await time.wait(until: time.running() + settings.interval) } catch { break }
+        state.withLock { $0.isRoundDue = true }
       }
       told.finish()
       due.finish()

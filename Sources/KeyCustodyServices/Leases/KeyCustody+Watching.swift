@@ -79,8 +79,8 @@ extension KeyCustody {
     let deletions = cache.deletions
     guard let found = try? resources.decode(record, isKept: false) else { return }
     let id = found.value.id
-    let known = cache[id]?.rootKeys.map(\.id)
     if let revision = cache.revision(id), revision >= found.revision { return }
+    let known = cache[id]?.rootKeys.map(\.id)
     let keys = Set(found.value.rootKeys.map(\.id) + (known ?? []))
     // What is used by others alone is theirs to remember.
     guard known != nil || keys.contains(where: { leases.deadline(of: $0) != nil }) else {
