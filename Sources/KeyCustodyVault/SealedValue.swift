@@ -84,15 +84,21 @@ extension Vaults {
       try cipher.seal(
         value, nonce: unsafe nonce.span.bytes, additionalData: unsafe extra.span.bytes, into: &output)
     }
-    let wrapped: WrappedSecret
-    do throws(KeyCustodyError) {
-      wrapped = try await admission.provider.wrap(
+    let wrapped = try await usingInternalKey(admission) { () async throws(KeyCustodyError) in
+      try await admission.provider.wrap(
         dataKey, with: WrapRequest(version: key.version, algorithm: key.algorithm, context: context))
-    } catch {
-      throw error.code == .notFound ? VaultErrors.internalKeyMissing(admission.vault.name) : error
     }
     return SealedValue(
       key: key.version, algorithm: key.algorithm, dataKey: wrapped.bytes, nonce: nonce, sealed: sealed)
+  }
+
+  /// Has the provider use the internal key, whose absence is damage and nobody's wrong name.
+  private func usingInternalKey<Answer: ~Copyable>(
+    _ admission: Admission, _ body: () async throws(KeyCustodyError) -> Answer
+  ) async throws(KeyCustodyError) -> Answer {
+    do throws(KeyCustodyError) { return try await body() } catch {
+      throw error.code == .notFound ? VaultErrors.internalKeyMissing(admission.vault.name) : error
+    }
   }
 
   /// Opens what ``seal(_:as:_:_:)`` sealed.
@@ -110,12 +116,9 @@ extension Vaults {
       let sealed = [UInt8](base64URL: value.sealed), nonce.count == AES256GCM.nonceLength,
       sealed.count >= AES256GCM.tagLength
     else { throw failure }
-    let dataKey: SecretBytes
-    do throws(KeyCustodyError) {
-      dataKey = try await admission.provider.unwrap(
+    let dataKey = try await usingInternalKey(admission) { () async throws(KeyCustodyError) in
+      try await admission.provider.unwrap(
         wrapped, with: WrapRequest(version: key.version, algorithm: key.algorithm, context: context))
-    } catch {
-      throw error.code == .notFound ? VaultErrors.internalKeyMissing(admission.vault.name) : error
     }
     guard dataKey.count == AES256GCM.keyLength else { throw failure }
     let extra = Self.additionalData(names, admission)
