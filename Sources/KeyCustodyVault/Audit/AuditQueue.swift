@@ -3,8 +3,9 @@ import Synchronization
 
 /// The records that wait for the disk, and their callers.
 ///
-/// All that wait when the thread is free are one write. Nobody waits longer than the deadline: whoever does is refused,
-/// and what was not handed to the disk by then is never written.
+/// All that wait when the thread is free are one write, which waits a little for others where the last one had several.
+/// Nobody waits longer than the deadline: whoever does is refused, and what was not handed to the disk by then is never
+/// written.
 final class AuditQueue: Sendable {
   private struct Waiter {
     /// How many records it waits for.
@@ -21,6 +22,7 @@ final class AuditQueue: Sendable {
     /// Since when the thread has been at the batch in hand.
     var batchBegan: Duration?
     var watchdog: Task<Void, Never>?
+    var pace = CommitPace()
     var isClosed = false
 
     mutating func remove(_ id: UInt64) -> Waiter? {
@@ -37,10 +39,13 @@ final class AuditQueue: Sendable {
   private let state = Mutex(State())
   private let time: any TimeSource
   private let patience: Duration
+  private let stopwatch: CommitStopwatch
 
-  init(time: any TimeSource, patience: Duration) {
+  /// - Parameter stopwatch: measures writes and holds the thread up.
+  init(time: any TimeSource, patience: Duration, stopwatch: CommitStopwatch = .system) {
     self.time = time
     self.patience = patience
+    self.stopwatch = stopwatch
   }
 
   /// How many records wait.
@@ -77,6 +82,9 @@ final class AuditQueue: Sendable {
   /// Writes what waits, a batch at a time; called on the thread.
   func drain(_ write: ([AuditEvent]) throws(KeyCustodyError) -> Void) {
     while true {
+      if let delay = state.withLock({ state in state.queue.isEmpty || state.isClosed ? nil : state.pace.delay }) {
+        stopwatch.pause(delay)
+      }
       let batch = state.withLock { state in
         var (end, size) = (0, 0)
         while end < state.queue.count, size < Self.batch {
@@ -89,11 +97,13 @@ final class AuditQueue: Sendable {
         return batch
       }
       guard !batch.isEmpty else { return }
+      let began = stopwatch.now()
       let result: Result<Void, KeyCustodyError>
       do throws(KeyCustodyError) { result = .success(try write(batch.flatMap(\.events))) } catch {
         result = .failure(error)
       }
       let waiters = state.withLock { state in
+        state.pace.wrote(for: batch.count, in: stopwatch.now() - began)
         state.batchBegan = nil
         return batch.compactMap { state.remove($0.id) }
       }
