@@ -6,8 +6,10 @@
 
   struct VaultCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "vault", abstract: "Make and list vaults.",
-      subcommands: [Create.self, List.self, Show.self, Protect.self, Network.self, Move.self])
+      commandName: "vault", abstract: "Make, list and delete vaults.",
+      subcommands: [
+        Create.self, List.self, Show.self, Protect.self, Network.self, Move.self, Delete.self,
+      ])
 
     /// Options of every command on one vault.
     struct Options: ParsableArguments {
@@ -174,6 +176,25 @@
               try await administration.moveVault(vault, to: tenant)
             })
           output.print("moved vault \(vault) to tenant \(tenant)", ["vault": "\(vault)", "tenant": "\(tenant)"])
+        }
+      }
+    }
+
+    struct Delete: AsyncParsableCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Delete a vault whose keys and secrets are all purged, for good; its name is not used again.")
+      @OptionGroup var options: Options
+
+      func run() async throws {
+        try await options.common.run { output in
+          let vault = try VaultName(options.name)
+          try await options.place.manage(
+            over: { (server) async throws(KeyCustodyError) in
+              try await server.send(.delete, "keycustody/v1/vaults/\(vault)")
+              return ()
+            },
+            here: { (administration, _) async throws(KeyCustodyError) in try await administration.deleteVault(vault) })
+          output.print("deleted vault \(vault)", ["deleted": vault.spelling])
         }
       }
     }

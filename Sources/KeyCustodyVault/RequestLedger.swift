@@ -114,5 +114,10 @@ struct RequestLedger: Sendable {
     }
   }
 
+  /// Forgets all of a vault that has ended.
+  func forget(_ vault: VaultName) async throws(KeyCustodyError) {
+    for (path, _) in try await view.all(prefix: Self.prefix(vault)) { _ = try await view.remove(path) }
+  }
+
   private static func prefix(_ vault: VaultName) -> String { "vaults/\(vault.folded)/requests/" }
 }

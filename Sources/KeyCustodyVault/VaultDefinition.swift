@@ -44,6 +44,8 @@ struct VaultRecord: Codable, Sendable {
   var created: Timestamp
   /// From where it may be reached; absent: from everywhere.
   var networkRules: NetworkRules?
+  /// When it was deleted; its name is not used again.
+  var deleted: Timestamp?
 
   var network: NetworkRules { networkRules ?? .everywhere }
 }

@@ -7,6 +7,8 @@ extension KeyCustodyError.Reason {
   public static let keyOutsideValidity = Self("key-outside-validity")
   /// No such vault.
   public static let vaultUnknown = Self("vault-unknown")
+  /// The vault still holds keys or secrets.
+  public static let vaultNotEmpty = Self("vault-not-empty")
   /// No such key.
   public static let keyUnknown = Self("key-unknown")
   /// A version that the vault has, and its key provider has not.

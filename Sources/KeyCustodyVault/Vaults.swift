@@ -58,7 +58,10 @@ public final class Vaults: Sendable {
 
   /// A vault's definition; `nil` when there is none.
   public func definition(_ name: VaultName) async throws(KeyCustodyError) -> VaultDefinition? {
-    try await records.read(try Self.path(name, "definition"))?.definition
+    guard let record = try await records.read(try Self.path(name, "definition")), record.deleted == nil else {
+      return nil
+    }
+    return record.definition
   }
 
   /// Every vault there is.
@@ -68,7 +71,9 @@ public final class Vaults: Sendable {
     // From one vault to the next, past all that lies in it: "~" comes after every other character of a name.
     while let record = try await records.store.list(prefix: "vaults/", after: last, limit: 1).first {
       let folder = record.key.description.split(separator: "/").prefix(2).joined(separator: "/")
-      if let vault = try await records.read(try RecordKey("\(folder)/definition")) { found.append(vault.definition) }
+      if let vault = try await records.read(try RecordKey("\(folder)/definition")), vault.deleted == nil {
+        found.append(vault.definition)
+      }
       last = try RecordKey("\(folder)/~")
     }
     return found
@@ -80,7 +85,7 @@ public final class Vaults: Sendable {
   }
 
   func required(_ name: VaultName) async throws(KeyCustodyError) -> VaultRecord {
-    guard let record = try await records.read(try Self.path(name, "definition")) else {
+    guard let record = try await records.read(try Self.path(name, "definition")), record.deleted == nil else {
       throw VaultErrors.vaultUnknown(name)
     }
     return record

@@ -229,6 +229,10 @@ administer() {
   expect "lets every address in" over vault network far --everywhere
   expect "purge protection is on" over vault protect far
   expect '"purgeProtection":true' over vault show far --output json
+  expect "created vault brief" over vault create brief
+  expect '"deleted":"brief"' over vault delete brief --output json
+  refuse "There is no vault 'brief'" over vault delete brief
+  refuse "exists already, or was deleted" over vault create brief
 
   expect "client secret" over identity create far-ann
   sed -n 's/^client secret  //p' out >ann-secret

@@ -15,7 +15,7 @@ import Testing
 struct AdministrationAuditTests {
   /// Every act that changes something, of vaults and of identities.
   enum Act: String, CaseIterable, Sendable {
-    case createVault, protectVault, setNetwork, setRule, removeRule
+    case createVault, protectVault, deleteVault, setNetwork, setRule, removeRule
     case createIdentity, createManaged, disable, enable, delete, secret, apiKey, federate, unfederate
 
     /// The record's action, target and detail.
@@ -23,6 +23,7 @@ struct AdministrationAuditTests {
       switch self {
       case .createVault: ("vaults/create", "https://kv2.vault.test", "tenant contoso, keys in keys, 90 days")
       case .protectVault: ("vaults/protect", "https://kv1.vault.test", nil)
+      case .deleteVault: ("vaults/delete", "https://kv1.vault.test", nil)
       case .setNetwork:
         ("vaults/setNetwork", "https://kv1.vault.test", "only 192.0.2.0/24 2001:db8::/32, trusted services bypass")
       case .setRule:
@@ -81,6 +82,7 @@ struct AdministrationAuditTests {
             name: VaultName("kv2"), tenant: TenantID("contoso"), region: Region("north"), keyProvider: "keys"),
           by: administrator)
       case .protectVault: try await vaults.enablePurgeProtection(name, by: administrator)
+      case .deleteVault: try await vaults.delete(name, by: administrator)
       case .setNetwork:
         let ranges = [try AddressRange("192.0.2.0/24"), try AddressRange("2001:db8::/32")]
         try await vaults.setNetworkRules(.only(ranges), in: name, by: administrator)

@@ -69,6 +69,14 @@ struct AdministrationRequest: Sendable {
     }
   }
 
+  func deleteVault() async throws(WireError) -> WireResponse {
+    let vault = try vault()
+    return try await answer { () async throws(KeyCustodyError) in
+      try await administration.deleteVault(vault)
+      return ["deleted": vault.spelling]
+    }
+  }
+
   func setNetwork() async throws(WireError) -> WireResponse {
     let (vault, body) = (try vault(), try WireBody(request.body))
     let (texts, isOpen) = (try body.texts("ranges") ?? [], try body.flag("allowsEveryAddress") ?? false)

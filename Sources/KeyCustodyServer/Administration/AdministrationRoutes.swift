@@ -32,6 +32,9 @@ enum AdministrationRoutes {
       .get, "vaults/{vault-name}", "getVault", "Show a vault", gives: "VaultDescription",
       AdministrationRequest.showVault),
     route(
+      .delete, "vaults/{vault-name}", "deleteVault", "Delete a vault that holds nothing any more, for good",
+      gives: "VaultDeletion", AdministrationRequest.deleteVault),
+    route(
       .post, "vaults/{vault-name}/protect", "protectVault", "Switch purge protection on, for good",
       gives: "VaultProtection", AdministrationRequest.protectVault),
     route(

@@ -16,6 +16,7 @@ extension APISchemas {
         ("softDeleteDays", ["type": "integer", "minimum": 7, "maximum": 90]), ("purgeProtection", flag),
       ])
     add("VaultProtection", [("protected", text)])
+    add("VaultDeletion", [("deleted", text)])
     add(
       "NetworkRules", [("allowsEveryAddress", flag)], optional: [("ranges", texts), ("trustedServicesBypass", flag)])
     add("VaultDescription", [("definition", to("Vault")), ("network", to("NetworkRules"))])

@@ -94,7 +94,7 @@ struct WireError: Error {
   private static func invalid(_ error: KeyCustodyError, _ message: String) -> WireError {
     switch error.reason {
     case .deletedButRecoverable: WireError(.conflict, "Conflict", message, inner: "ObjectIsDeletedButRecoverable")
-    case .alreadyExists: WireError(.conflict, "Conflict", message)
+    case .alreadyExists, .vaultNotEmpty: WireError(.conflict, "Conflict", message)
     case .badName:
       WireError(.badRequest, "BadParameter", "The request URI contains an invalid name: \(error.message)")
     default: WireError(.badRequest, "BadParameter", message)

@@ -50,6 +50,14 @@ extension Administration {
     try await vaults.enablePurgeProtection(name, by: administrator)
   }
 
+  /// Deletes a vault that holds nothing any more.
+  ///
+  /// - Throws: `denied`; what ``Vaults/delete(_:by:)`` throws.
+  package func deleteVault(_ name: VaultName) async throws(KeyCustodyError) {
+    _ = try await vault(name, AdministrativeAct("vaults/delete", on: vaults.address(name)))
+    try await vaults.delete(name, by: administrator)
+  }
+
   /// Gives a vault to another tenant, whose administrator may do in it what they may in every vault of theirs.
   ///
   /// - Throws: `denied` for everybody but the operator.

@@ -31,8 +31,8 @@ extension Vaults {
         created: self.environment.time.now())
       guard try await self.records.create(try Self.path(definition.name, "definition"), record) else {
         throw KeyCustodyError(
-          .invalidInput, .alreadyExists, "The vault '\(definition.name)' exists already.",
-          remedy: "Choose another name.")
+          .invalidInput, .alreadyExists, "The vault '\(definition.name)' exists already, or was deleted.",
+          remedy: "Choose another name: that of a deleted vault is not used again.")
       }
     }
   }
@@ -43,10 +43,7 @@ extension Vaults {
   ) async throws(KeyCustodyError) {
     let act = AdministrativeAct("vaults/protect", on: address(name))
     try await administration.change(act, by: administrator) { () async throws(KeyCustodyError) in
-      let path = try Self.path(name, "definition")
-      guard try await self.records.update(path, { $0.definition.purgeProtection = true }) != nil else {
-        throw VaultErrors.vaultUnknown(name)
-      }
+      try await self.update(name) { $0.definition.purgeProtection = true }
     }
   }
 
@@ -61,8 +58,7 @@ extension Vaults {
     try await administration.change(act, by: administrator) { () async throws(KeyCustodyError) in
       // Told whatever comes of it: of a lost answer nobody knows.
       defer { self.tell(.vault(name)) }
-      guard try await self.records.update(try Self.path(name, "definition"), { $0.definition.tenant = tenant }) != nil
-      else { throw VaultErrors.vaultUnknown(name) }
+      try await self.update(name) { $0.definition.tenant = tenant }
       // Of principals of the old tenant, who are refused from the moment before.
       _ = try await self.policies.remove(try Self.path(name, "policy"))
     }
@@ -75,9 +71,7 @@ extension Vaults {
     let act = AdministrativeAct("vaults/setNetwork", on: address(vault), rules.summary)
     try await administration.change(act, by: administrator) { () async throws(KeyCustodyError) in
       defer { self.tell(.vault(vault)) }
-      guard try await self.records.update(try Self.path(vault, "definition"), { $0.networkRules = rules }) != nil else {
-        throw VaultErrors.vaultUnknown(vault)
-      }
+      try await self.update(vault) { $0.networkRules = rules }
     }
   }
 
@@ -130,6 +124,15 @@ extension Vaults {
   public func policy(of vault: VaultName) async throws(KeyCustodyError) -> AccessPolicy {
     _ = try await required(vault)
     return try await policies.read(try Self.path(vault, "policy")) ?? AccessPolicy()
+  }
+
+  /// Changes a vault that is there.
+  func update(_ name: VaultName, _ change: (inout VaultRecord) -> Void) async throws(KeyCustodyError) {
+    let written = try await records.update(try Self.path(name, "definition")) { (record) throws(KeyCustodyError) in
+      guard record.deleted == nil else { throw VaultErrors.vaultUnknown(name) }
+      change(&record)
+    }
+    guard written != nil else { throw VaultErrors.vaultUnknown(name) }
   }
 
   private func named(_ name: String) throws(KeyCustodyError) -> any KeyProvider {

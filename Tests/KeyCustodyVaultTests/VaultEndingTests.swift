@@ -1,0 +1,119 @@
+import KeyCustody
+import KeyCustodyMemory
+import KeyCustodyTesting
+import Testing
+
+@testable import KeyCustodyVault
+
+/// The end of a vault.
+struct VaultEndingTests {
+  private func end(_ bench: VaultBench, _ vaults: Vaults? = nil) async -> KeyCustodyError? {
+    await failure { try await (vaults ?? bench.vaults).delete(bench.vault) }
+  }
+
+  private func empty(_ bench: VaultBench, _ key: KeyURI, _ secret: SecretURI) async throws {
+    try await bench.vaults.deleteKey(key, as: bench.owner, context: bench.context)
+    try await bench.vaults.purgeKey(key, as: bench.owner, context: bench.context)
+    try await bench.vaults.deleteSecret(secret, as: bench.owner, context: bench.context)
+    try await bench.vaults.purgeSecret(secret, as: bench.owner, context: bench.context)
+  }
+
+  @Test(
+    "V2: a vault is deleted when all in it is purged; its rules and its own key go, its name is not used again")
+  func ending() async throws {
+    let bench = try await VaultBench()
+    let key = try await bench.create()
+    let secret = bench.vaults.secretURI(bench.vault, try SecretName("password"))
+    _ = try await bench.vaults.setSecret(
+      bench.secret(), at: secret, attributes: SecretAttributes(), as: bench.owner, context: bench.context)
+    #expect(await end(bench) == error(.invalidInput, .vaultNotEmpty))
+    try await bench.vaults.deleteKey(key, as: bench.owner, context: bench.context)
+    #expect(await end(bench) == error(.invalidInput, .vaultNotEmpty), "what can be recovered is there")
+    try await bench.vaults.recoverKey(key, as: bench.owner, context: bench.context)
+    try await empty(bench, key, secret)
+    #expect(try await bench.keys.inventory?.versions(after: nil, limit: 10).count == 1, "the vault's own")
+
+    #expect(await end(bench) == nil)
+    #expect(try await bench.keys.inventory?.versions(after: nil, limit: 10) == [])
+    #expect(try await bench.vaults.definition(bench.vault) == nil)
+    #expect(try await bench.vaults.definitions() == [])
+    #expect(
+      try await bench.records.list(prefix: "vaults/", after: nil, limit: 10).map(\.key.description) == [
+        "vaults/kv1/definition"
+      ])
+    #expect(await end(bench) == error(.notFound, .vaultUnknown))
+    let unknown = error(.notFound, .vaultUnknown)
+    #expect(await failure { _ = try await bench.create() } == unknown)
+    #expect(await failure { try await bench.vaults.enablePurgeProtection(bench.vault) } == unknown)
+    #expect(await failure { try await bench.vaults.setNetworkRules(.everywhere, in: bench.vault) } == unknown)
+    #expect(await failure { try await bench.vaults.move(bench.vault, to: TenantID("other")) } == unknown)
+    #expect(await failure { try await bench.grant(bench.owner.id, [.get]) } == unknown)
+    for vaults in [bench.vaults, bench.reopened()] {
+      let again = VaultDefinition(
+        name: bench.vault, tenant: try TenantID("other"), region: try Region("north"), keyProvider: "keys")
+      #expect(await failure { try await vaults.create(again) } == error(.invalidInput, .alreadyExists))
+    }
+  }
+
+  @Test("V3: purge protection keeps a vault until the retention of what it held has run out")
+  func protected() async throws {
+    let bench = try await VaultBench(days: 7, purgeProtection: true)
+    let key = try await bench.create()
+    try await bench.vaults.deleteKey(key, as: bench.owner, context: bench.context)
+    #expect(await end(bench) == error(.invalidInput, .vaultNotEmpty))
+    bench.clock.advance(by: VaultBench.day * 7)
+    let purged = try await bench.vaults.purgeExpired().purged
+    #expect(purged == [try bench.uri("key").description])
+    #expect(await end(bench) == nil)
+  }
+
+  @Test("A key that is made while its vault is being deleted keeps the vault")
+  func race() async throws {
+    let bench = try await VaultBench()
+    let store = GatedStore(bench.records, before: "vaults/kv1/definition")
+    let vaults = Vaults(
+      store: store, providers: ["keys": bench.keys], domain: "vault.test", audit: bench.audit,
+      environment: RuntimeEnvironment(time: bench.clock))
+    store.onWrite { try await bench.create() }
+    #expect(await end(bench, vaults) == error(.invalidInput, .vaultNotEmpty))
+    let key = try bench.uri("key")
+    _ = try await bench.wrap(key)
+  }
+
+  @Test("A deletion that fails leaves the vault, without rules at most, and can be repeated")
+  func failing() async throws {
+    let down = KeyCustodyError(.unavailable, .unreachable, "down")
+    let lost = KeyCustodyError(.timeout, .deadline, "lost")
+    var count = 0
+    for moment in [FaultPlan<FaultingKeyProvider.Operation>.Moment.before, .after] {
+      let bench = try await VaultBench()
+      let key = try bench.uri("key")
+      _ = try await bench.vaults.createKey(
+        key, type: .aes(bits: 256), role: .wrapping, attributes: KeyAttributes(), protection: .software,
+        backups: .required, onExisting: .refuse, as: bench.owner, context: bench.context)
+      _ = try await bench.vaults.backUpKey(key, as: bench.owner, context: bench.context)
+      try await bench.vaults.deleteKey(key, as: bench.owner, context: bench.context)
+      try await bench.vaults.purgeKey(key, as: bench.owner, context: bench.context)
+      bench.keyFaults.failNext(.destroy, moment, with: moment == .before ? down : lost)
+      #expect(await end(bench) != nil)
+      #expect(try await bench.vaults.definition(bench.vault) != nil)
+      #expect(await end(bench) == nil)
+      #expect(try await bench.keys.inventory?.versions(after: nil, limit: 10) == [])
+      count += 1
+    }
+    for operation in [FaultingPolicyStore.Operation.compareAndSet, .delete, .list, .read] {
+      for call in 1... {
+        let bench = try await VaultBench()
+        bench.storeFaults.reset()
+        bench.storeFaults.fail(operation, call: call, with: down)
+        let failed = await end(bench)
+        guard bench.storeFaults.calls(of: operation) >= call else { break }
+        bench.storeFaults.reset()
+        count += 1
+        #expect((failed == nil) == (try await bench.vaults.definition(bench.vault) == nil), "\(operation) \(call)")
+        if failed != nil { #expect(await end(bench) == nil) }
+      }
+    }
+    print("deletions of a vault that failed: \(count)")
+  }
+}
