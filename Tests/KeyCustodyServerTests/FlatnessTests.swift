@@ -101,7 +101,8 @@ struct FlatnessTests {
     let opened = await bench.send(.post, "/keys/thing/unwrapkey", unwrap, as: bench.stranger, vault: "fab")
     #expect(opened.status == 400, "\(opened.text)")
     let foreign = bench.audit.events.filter { $0.target.contains("kv1") && $0.principal.contains("fabrikam") }
-    #expect(foreign.isEmpty)
+    #expect(!foreign.isEmpty && foreign.allSatisfy { $0.outcome == .refused && $0.action == "authenticate" })
+    #expect(foreign.contains { $0.rule == "other-tenant" }, "who tried is on record")
     print("another tenant's requests: \(count), 0 successes")
   }
 }

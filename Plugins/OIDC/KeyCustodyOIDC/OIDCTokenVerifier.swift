@@ -61,12 +61,26 @@ public final class OIDCTokenVerifier: FederatedTokenVerifier {
         remedy: "Whoever keeps the configuration can name the issuer.")
     }
     // Claims first: what would be refused anyhow makes nobody fetch keys. They are believed after the signature only.
-    guard let signed = try? JSONWebSignature(compact: token, allowing: believed.settings.algorithms),
-      Self.isAccessOrIdentityToken(signed.header["typ"]), let claims = TokenClaims(signed.payload),
-      claims.hold(issuer: issuer, audiences: audiences, at: environment.time.now()),
+    guard let (signed, claims) = Self.read(token, of: believed.settings, audiences, at: environment.time.now()),
       let key = try await believed.keys.key(for: signed), try signed.verify(with: key.key)
     else { throw Self.rejected }
     return claims
+  }
+
+  /// Whether a token says of itself that it is of an issuer and for an audience, and living: anybody can say so.
+  package static func isWorthALook(
+    _ token: String, of issuer: OIDCIssuer, audience: String, at now: Timestamp
+  ) -> Bool { read(token, of: issuer, [audience], at: now) != nil }
+
+  /// What a token says, before its signature is looked at; `nil` for one that is not good whatever signed it.
+  private static func read(
+    _ token: String, of issuer: OIDCIssuer, _ audiences: [String], at now: Timestamp
+  ) -> (JSONWebSignature, TokenClaims)? {
+    guard let signed = try? JSONWebSignature(compact: token, allowing: issuer.algorithms),
+      isAccessOrIdentityToken(signed.header["typ"]), let claims = TokenClaims(signed.payload),
+      claims.hold(issuer: issuer.issuer, audiences: audiences, at: now)
+    else { return nil }
+    return (signed, claims)
   }
 
   /// Ends all use; calls after it throw `unavailable` (`closed`).
@@ -80,7 +94,7 @@ public final class OIDCTokenVerifier: FederatedTokenVerifier {
   }
 
   /// One error for every token that is not good: a finer one tells a stranger what to change.
-  static let rejected = KeyCustodyError(
+  package static let rejected = KeyCustodyError(
     .credentialRejected, .wrongSecret, "The credential was not accepted.",
     remedy: "Ask the issuer for a token meant for this service; repeating this one does not help.")
 

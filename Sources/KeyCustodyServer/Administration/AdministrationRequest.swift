@@ -194,10 +194,12 @@ struct AdministrationRequest: Sendable {
     }
   }
 
-  /// What is trusted; never a file of this machine, which only its operator names.
+  /// What is trusted; never a file of this machine, nor what listens on it alone: these only its operator names.
   private static func credential(_ body: WireBody) throws(WireError) -> FederatedCredential {
-    FederatedCredential(
-      issuer: FederatedIssuer(try body.requiredText("issuer")), subject: try body.requiredText("subject"),
+    let issuer = try body.requiredText("issuer")
+    guard issuer.hasPrefix("https://") else { throw .badParameter("'issuer' is not an https URL.") }
+    return FederatedCredential(
+      issuer: FederatedIssuer(issuer), subject: try body.requiredText("subject"),
       audience: try body.text("audience") ?? FederatedCredential.usualAudience)
   }
 }

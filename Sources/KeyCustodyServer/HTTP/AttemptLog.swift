@@ -21,7 +21,14 @@ final class AttemptLog: Sendable {
   init(_ custody: KeyCustody) { self.custody = custody }
 
   /// A credential that was refused.
-  func refused(_ principal: String, _ method: String, at target: String, _ request: WireRequest) async {
+  ///
+  /// - Parameters:
+  ///   - rule: what refused one that is good in itself.
+  ///   - error: code and reason.
+  func refused(
+    _ principal: String, _ method: String, at target: String, _ request: WireRequest, rule: String = "-",
+    error: String = "credentialRejected/wrong-secret"
+  ) async {
     let now = custody.environment.time.now()
     let leftOut = state.withLock { state -> Int? in
       if state.second != now.seconds { (state.second, state.count) = (now.seconds, 0) }
@@ -34,10 +41,10 @@ final class AttemptLog: Sendable {
       return state.leftOut
     }
     guard let leftOut else { return }
-    let rule = leftOut == 0 ? "-" : "\(leftOut) more were left out"
+    let rule = leftOut == 0 ? rule : "\(leftOut) more were left out"
     let event = AuditEvent(
       time: now, principal: principal, method: method, action: "authenticate", target: target, resource: nil,
-      rule: rule, outcome: .refused, error: "credentialRejected/wrong-secret", requestID: request.id,
+      rule: rule, outcome: .refused, error: error, requestID: request.id,
       source: request.clientAddress)
     // Refused it is, whether that can be recorded or not.
     do { try await custody.vaults.record(event) } catch {

@@ -122,8 +122,9 @@ struct OwnRoutes: Sendable {
     }
 
     private func audit(_ uri: KeyURI) async throws(KeyCustodyError) -> WireResponse {
-      let page = try await vaults.auditRecords(ofKey: uri, AuditPageRequest(), as: caller, context: context)
-      return WireResponse(.ok, ["value": .array(page.records.map(AuditWire.json))])
+      let page = try await vaults.auditRecords(
+        ofKey: uri, AuditPageRequest(after: request.query["after"]), as: caller, context: context)
+      return WireResponse(.ok, AuditWire.json(page))
     }
 
     /// Why the caller may, or may not, do what `permission` names.

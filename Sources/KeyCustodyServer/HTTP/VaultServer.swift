@@ -198,7 +198,12 @@ public final class VaultServer: Sendable {
     // Of a vault that is not there: as of one of another tenant than the caller's.
     let tenant = definition?.tenant ?? settings.tenant
     let caller = try await authenticate(request, tenant)
-    guard definition != nil, caller.id.tenant == tenant else { throw refused(tenant, Self.wrongIssuer) }
+    guard definition != nil, caller.id.tenant == tenant else {
+      await attempts.refused(
+        caller.id.description, caller.method.rawValue, at: "https://\(request.host)", request, rule: "other-tenant",
+        error: "denied/access-denied")
+      throw refused(tenant, Self.wrongIssuer)
+    }
     let context = try context(request, caller)
     if let answer = try await OwnRoutes(server: self, vault: vault, caller: caller).respond(request, context) {
       return answer
@@ -239,7 +244,9 @@ public final class VaultServer: Sendable {
     }
     for outsider in outsiders {
       do throws(KeyCustodyError) {
-        return try await outsider.authenticate(.token(token), audience: custody.audience)
+        let caller = try await outsider.authenticate(.token(token), audience: custody.audience)
+        // Whoever chooses their name out there must not come out as one of our own.
+        return try await custody.isOwn(caller.id) ? nil : caller
       } catch {
         guard error.code == .credentialRejected else { throw error }
       }

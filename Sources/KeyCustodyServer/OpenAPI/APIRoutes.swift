@@ -172,7 +172,8 @@ enum APIRoutes {
       .own, .get, "/keycustody/v1/keys/{key-name}/impact", "getImpact", "List what would stop without the key",
       gives: "Impact"),
     APIRoute(
-      .own, .get, "/keycustody/v1/keys/{key-name}/audit", "getAudit", "List the newest audit records of a key",
+      .own, .get, "/keycustody/v1/keys/{key-name}/audit", "getAudit", "List the audit records of a key, oldest first",
+      parameters: [APIParameter("after", ["type": "string"], "Where the page begins: 'next' of the page before.")],
       gives: "AuditRecords"),
     APIRoute(
       .own, .get, "/keycustody/v1/explain", "explain", "Tell why the caller may, or may not, do something",

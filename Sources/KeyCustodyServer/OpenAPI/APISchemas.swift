@@ -140,7 +140,7 @@ struct APISchemas {
         ("outcome", text), ("request", text),
       ], optional: [("error", text), ("source", text), ("detail", text), ("method", text)])
     add("AdministrationRecords", [("value", list("AuditRecord")), ("next", nullable)])
-    add("AuditRecords", [("value", list("AuditRecord"))])
+    add("AuditRecords", [("value", list("AuditRecord")), ("next", nullable)])
     add("Explanation", [("allowed", flag), ("rule", text)], optional: [("obstacle", text)])
     add("Health", [("status", text)], optional: [("parts", tags)])
     add("Document", [("openapi", text), ("info", ["type": "object"]), ("paths", ["type": "object"])])

@@ -24,6 +24,10 @@ struct ManagedIdentityRoutes: Sendable {
     guard request.headers[text: "x-forwarded-for"] == nil, request.headers[.origin] == nil else {
       return failure(.badRequest, "A request that was forwarded is refused.")
     }
+    // A page whose own name was made to lead here sends no 'Origin': its name tells it, and what browsers add.
+    guard Self.isAddress(request.host), request.headers[text: "sec-fetch-site"] == nil else {
+      return failure(.badRequest, "Ask by this machine's address, as in http://127.0.0.1.")
+    }
     switch request.segments.map({ $0.lowercased() }) {
     case ["msi", "token"]:
       guard
@@ -48,6 +52,12 @@ struct ManagedIdentityRoutes: Sendable {
     }
   }
 
+  /// Whether a host is an address in numbers, or the one name that no stranger's server answers for.
+  private static func isAddress(_ host: String) -> Bool {
+    let bare = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+    return host == "localhost" || (try? AddressRange(bare)) != nil
+  }
+
   private func token(
     _ request: WireRequest, _ identity: ServerSettings.ManagedIdentity, isIMDS: Bool
   ) async -> WireResponse {
@@ -60,13 +70,18 @@ struct ManagedIdentityRoutes: Sendable {
         return failure(.badRequest, "There is no such identity on this machine.")
       }
     }
+    let method = isIMDS ? "imds" : "identityHeader"
     let token: String
     do throws(KeyCustodyError) {
-      try await attempts.granted(
-        identity.principal, isIMDS ? "imds" : "identityHeader", for: audience, request)
       token = try await custody.identities.issueToken(
         for: identity.principal, audience: audience, lifetime: settings.tokenLifetime)
+      try await attempts.granted(identity.principal, method, for: audience, request)
     } catch {
+      if error.code == .disabled || error.code == .notFound {
+        await attempts.refused(
+          identity.principal.description, method, at: "machine", request,
+          error: "\(error.code.rawValue)/\(error.reason.rawValue)")
+      }
       let isOutage = [.unavailable, .busy, .timeout, .fault].contains(error.code)
       return failure(isOutage ? .serviceUnavailable : .badRequest, error.message)
     }

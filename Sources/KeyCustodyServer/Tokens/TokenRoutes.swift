@@ -3,6 +3,7 @@ import KeyCustody
 import KeyCustodyCrypto
 import KeyCustodyServices
 import KeyCustodyVault
+import Logging
 
 /// The token endpoint, OpenID discovery and the keys that verify tokens (RFC 6749, OpenID Connect Discovery 1.0).
 struct TokenRoutes: Sendable {
@@ -79,10 +80,11 @@ struct TokenRoutes: Sendable {
         if error.code == "invalid_client" { await attempts.refused(id.description, method, at: authority, request) }
         throw error
       }
+      let response = try await grant(id, audience)
       do throws(KeyCustodyError) { try await attempts.granted(id, method, for: audience, request) } catch {
-        throw TokenError(error)
+        throw outage(error)
       }
-      return try await grant(id, audience)
+      return response
     } catch { return error.response }
   }
 
@@ -143,7 +145,7 @@ struct TokenRoutes: Sendable {
       do throws(KeyCustodyError) {
         _ = try await custody.identities.authenticate(
           .clientSecret(id, SecretBytes(copying: Array(secret.utf8))), audience: custody.audience)
-      } catch { throw TokenError(error) }
+      } catch { throw outage(error) }
     case (nil, let assertion?):
       guard form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" else {
         throw .invalidRequest("'client_assertion_type' is not that of a JWT (RFC 7523).")
@@ -151,16 +153,25 @@ struct TokenRoutes: Sendable {
       guard let federation else { throw .invalidClient }
       do throws(KeyCustodyError) {
         try await custody.identities.authenticate(id, assertion: assertion, by: federation)
-      } catch { throw TokenError(error) }
+      } catch { throw outage(error) }
     default: throw .invalidRequest("The form has either 'client_secret' or 'client_assertion'.")
     }
+  }
+
+  /// What went wrong is for whoever runs the server: it tells what lies behind it.
+  private func outage(_ error: KeyCustodyError) -> TokenError {
+    let answer = TokenError(error)
+    if answer.status == .serviceUnavailable {
+      custody.environment.logger.warning("a token could not be given", metadata: ["error": "\(error)"])
+    }
+    return answer
   }
 
   private func grant(_ id: PrincipalID, _ audience: String) async throws(TokenError) -> WireResponse {
     let token: String
     do throws(KeyCustodyError) {
       token = try await custody.identities.issueToken(for: id, audience: audience, lifetime: settings.tokenLifetime)
-    } catch { throw TokenError(error) }
+    } catch { throw outage(error) }
     // A second less than it lives: clients count from when they asked.
     let seconds = JSON.integer(settings.tokenLifetime.components.seconds - 1)
     var response = WireResponse(
@@ -204,7 +215,8 @@ struct TokenError: Error {
     switch error.code {
     case .unavailable, .busy, .timeout, .fault:
       self.init(
-        status: .serviceUnavailable, code: "temporarily_unavailable", description: "AADSTS90033: \(error.message)")
+        status: .serviceUnavailable, code: "temporarily_unavailable",
+        description: "AADSTS90033: The service, or an issuer that the client's credential is of, does not answer.")
       retryAfter = 1
     default: self = .invalidClient
     }

@@ -53,6 +53,13 @@ extension KeyCustody {
     return try await identities.authenticate(.token(token), audience: audience)
   }
 
+  /// Whether a principal is this deployment's own, so that nobody of an outside issuer can be it: the operator's, the
+  /// service's, or one of the directory.
+  package func isOwn(_ id: PrincipalID) async throws(KeyCustodyError) -> Bool {
+    if id.subject.folded == Self.operatorSubject || id == servicePrincipal { return true }
+    return try await identities.lookup(id) != nil
+  }
+
   /// What the operator's principal may do in a vault: everything but use its keys and read its secrets.
   package func administratorRule(of tenant: TenantID) async throws(KeyCustodyError) -> AccessRule {
     AccessRule(

@@ -77,7 +77,16 @@ package struct POSIXAuditFileSystem: AuditFileSystem {
   package init() {}
 
   package func makeFolder(_ path: String) throws(AuditFileError) {
-    if unsafe mkdir(path, 0o700) != 0 && errno != EEXIST { throw AuditFileError(code: errno, call: "mkdir") }
+    guard unsafe mkdir(path, 0o700) == 0 else {
+      guard errno == EEXIST else { throw AuditFileError(code: errno, call: "mkdir") }
+      return
+    }
+    // Its name, too, is to outlive a power cut.
+    let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+    let parent = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let file = try open(parent, .folder)
+    defer { close(file) }
+    try synchronize(file)
   }
 
   package func names(in folder: String) throws(AuditFileError) -> [String] {

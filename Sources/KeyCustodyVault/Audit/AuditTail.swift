@@ -25,6 +25,8 @@ struct AuditTail: Sendable {
   private var isTorn = false
   /// A file of checkpoints that ends in part of one, and how long it was before.
   private var tornCheckpoint: (number: Int, length: Int)?
+  /// The file of checkpoints whose name is on the disk for certain.
+  private var namedCheckpoints: Int?
   /// Somebody else had a hand in the file: nothing is written any more.
   private var obstacle: KeyCustodyError?
 
@@ -77,7 +79,6 @@ struct AuditTail: Sendable {
   mutating func append(_ checkpoint: AuditCheckpoint, file number: Int) throws(KeyCustodyError) {
     let path = folder.checkpoints(number)
     do throws(AuditFileError) {
-      let isNew = try folder.system.status(at: path) == nil
       let file = try folder.system.open(path, .appending)
       defer { folder.system.close(file) }
       if let torn = tornCheckpoint, torn.number == number {
@@ -87,7 +88,10 @@ struct AuditTail: Sendable {
       tornCheckpoint = (number, try folder.system.status(file).length)
       try write(Array("\(checkpoint.note)\n".utf8), to: file)
       try folder.system.synchronize(file)
-      if isNew { try folder.synchronize() }
+      if namedCheckpoints != number {
+        try folder.synchronize()
+        namedCheckpoints = number
+      }
       tornCheckpoint = nil
     } catch { throw AuditErrors.unavailable(error, path) }
   }
@@ -103,11 +107,10 @@ struct AuditTail: Sendable {
     if let open {
       file = open.file
     } else {
-      let path = folder.records(number)
-      let isNew = try folder.system.status(at: path) == nil
-      file = try folder.system.open(path, .appending)
+      file = try folder.system.open(folder.records(number), .appending)
       do throws(AuditFileError) {
-        if isNew { try folder.synchronize() }
+        // New or not: an attempt that failed, or was killed, may have made it, and its name is on no disk.
+        try folder.synchronize()
         open = (file, number, try folder.system.status(file))
       } catch {
         folder.system.close(file)
