@@ -39,6 +39,22 @@ struct PostgreSQLOutageTests {
     await records.close()
   }
 
+  @Test("Of several hosts one that is silent keeps nobody from the next, which is asked first from then on")
+  func silentHost() async throws {
+    let store = try ServerStore()
+    let silent = try SilentListener()
+    let url = "postgresql:///postgres?user=postgres&host=127.0.0.1,\(store.server.folder)&port=\(silent.port),5432"
+    let records = try await store.open(["url": .string("\(url)&application_name=\(store.schema)"), "timeout": 6])
+    let revision = try await persistently { try await records.put("a") }
+    let tries = silent.connections()
+    #expect(tries > 0)
+    try store.endSessions()
+    #expect(try await persistently { try await records.read(try RecordKey("a")) }?.revision == revision)
+    #expect(silent.connections() == 0)
+    await records.close()
+    print("a silent host was tried \(tries) times before another was known")
+  }
+
   @Test(
     "RELIABILITY 39: a server that hangs is no longer waited for than the timeout; what became of changes is known later"
   )
@@ -208,4 +224,39 @@ struct PostgreSQLOutageTests {
     _ = try await persistently { try await records.put("b") }
     await records.close()
   }
+}
+
+/// A port where connections are made, and nobody ever answers.
+private final class SilentListener {
+  private let descriptor: Int32
+  let port: UInt16
+
+  init() throws {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+    self.descriptor = descriptor
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = unsafe inet_addr("127.0.0.1")
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let isListening = unsafe withUnsafeMutableBytes(of: &address) { bytes in
+      guard let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return false }
+      return unsafe bind(descriptor, start, length) == 0 && listen(descriptor, 64) == 0
+        && getsockname(descriptor, start, &length) == 0
+    }
+    try #require(isListening)
+    port = UInt16(bigEndian: address.sin_port)
+  }
+
+  /// How many came since the last look.
+  func connections() -> Int {
+    var count = 0
+    while true {
+      let connection = accept(descriptor, nil, nil)
+      guard connection >= 0 else { return count }
+      close(connection)
+      count += 1
+    }
+  }
+
+  deinit { close(descriptor) }
 }

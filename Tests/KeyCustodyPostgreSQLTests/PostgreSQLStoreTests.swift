@@ -55,6 +55,26 @@ struct PostgreSQLStoreTests {
     }
   }
 
+  @Test("Of several hosts the primary is wanted unless the address says otherwise, and each is asked by itself")
+  func hosts() throws {
+    for (url, due) in [
+      ("postgresql://one/vault", nil), ("postgresql://one,two/vault", "read-write"),
+      ("postgresql://one,two/vault?target_session_attrs=any", "any"),
+    ] as [(String, String?)] {
+      #expect(try Self.settings(["url": .string(url)]).parameters["target_session_attrs"] == due)
+    }
+    func hosts(_ url: String) throws -> [[String?]] {
+      try Self.settings(["url": .string(url)]).hosts.map { [$0["host"], $0["hostaddr"], $0["port"]] }
+    }
+    #expect(try hosts("postgresql://one:1,two:2/vault") == [["one", nil, "1"], ["two", nil, "2"]])
+    #expect(
+      try hosts("postgresql://one,two/vault?hostaddr=192.0.2.1,192.0.2.2&port=7") == [
+        ["one", "192.0.2.1", "7"], ["two", "192.0.2.2", "7"],
+      ])
+    #expect(try hosts("postgresql:///vault?hostaddr=192.0.2.1,192.0.2.2").map { $0[1] } == ["192.0.2.1", "192.0.2.2"])
+    #expect(try hosts("postgresql://one,two/vault?port=1,2,3").count == 1, "for libpq to refuse")
+  }
+
   @Test("Of many processes that open an empty schema at once, one makes the tables, and all find the same store")
   func openedAtOnce() async throws {
     let store = try ServerStore()

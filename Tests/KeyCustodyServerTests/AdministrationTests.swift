@@ -164,6 +164,7 @@ struct AdministrationTests {
       (.post, "identities", [:]), (.patch, "identities/nobody", [:]), (.post, "identities/nobody/secret", ["days": 0]),
       (.post, "identities/nobody/federate", ["issuer": "http://issuer.example", "subject": "x"]),
       (.post, "identities/nobody/federate", ["issuer": "https://issuer.example"]),
+      (.post, "identities/nobody/federate", ["issuer": "http://127.0.0.1:9200", "subject": "x"]),
       (.get, "vaults/kv1/explain?principal=nobody&permission=fly", [:]),
     ]
     let before = try await Self.state(bench)

@@ -163,7 +163,7 @@ struct SocketTests {
     let bench = try await ServerBench()
     try await ListeningServer.run(bench, hasIdentity: true, connectionsPerAddress: 2) { server in
       func status(_ connection: inout Connection) async throws -> Int? {
-        try await connection.ask("GET", "/healthz", token: "")
+        try await connection.ask("GET", "/healthz", token: "", host: "127.0.0.1")
         return try await connection.reply()?.status
       }
       for isPlain in [false, true] {

@@ -13,12 +13,13 @@ struct WorkloadTests {
     let bench: ServerBench
     var isOwnPeer = true
 
-    func ask(_ path: String, _ headers: [(String, String)], _ method: HTTPRequest.Method = .get) async throws -> Answer
-    {
+    func ask(
+      _ path: String, _ headers: [(String, String)], _ method: HTTPRequest.Method = .get, at host: String = "127.0.0.1"
+    ) async throws -> Answer {
       var fields = HTTPFields()
       for (name, value) in headers { fields.append(HTTPField(name: try #require(HTTPField.Name(name)), value: value)) }
       let head = HTTPRequest(
-        method: method, scheme: "http", authority: "127.0.0.1:8080", path: path, headerFields: fields)
+        method: method, scheme: "http", authority: "\(host):8080", path: path, headerFields: fields)
       let routes = ManagedIdentityRoutes(
         custody: bench.custody, settings: bench.server.settings, attempts: AttemptLog(bench.custody))
       let request = try WireRequest(head, body: [], clientAddress: "127.0.0.1", id: "-")
@@ -67,6 +68,7 @@ struct WorkloadTests {
       ("forwarded", 400, Self.metadata, [metadata, ("X-Forwarded-For", "192.0.2.1")]),
       ("forwarded", 400, Self.appService, [Self.header, ("x-forwarded-for", "")]),
       ("from a page", 400, Self.metadata, [metadata, ("Origin", "https://page.example")]),
+      ("from a page", 400, Self.metadata, [metadata, ("Sec-Fetch-Site", "same-origin")]),
       ("no resource", 400, "/msi/token", [Self.header]),
       ("a resource that is none", 400, "/msi/token?resource=a%20b", [Self.header]),
       ("another client", 400, "\(Self.appService)&client_id=owner", [Self.header]),
@@ -82,8 +84,20 @@ struct WorkloadTests {
     #expect(try await machine.ask(Self.appService, [Self.header], .post).status == 405)
     let other = try await Machine(bench: bench, isOwnPeer: false).ask(Self.metadata, [metadata])
     #expect(other.status == 403, "only programs of this user, or root's")
+    // A page's own name, made to lead here.
+    for host in ["page.example", "127.0.0.1.page.example", "0x7f.1", "localhost.", ""] {
+      for (path, header) in [(Self.appService, Self.header), (Self.metadata, metadata)] {
+        let answer = try await machine.ask(path, [header], at: host)
+        #expect(answer.status == 400 && answer["access_token"] == nil, "\(host)")
+      }
+    }
+    for host in ["localhost", "LOCALHOST", "[::1]", "169.254.169.254"] {
+      #expect(try await machine.ask(Self.appService, [Self.header], at: host).status == 200, "\(host)")
+    }
     try await bench.custody.identities.setEnabled(false, PrincipalID("contoso/machine"))
+    bench.audit.removeAll()
     #expect(try await machine.ask(Self.appService, [Self.header]).status == 400)
+    #expect(bench.audit.events.map(\.outcome) == [.refused], "V11: what is not given is not recorded as given")
     let without = try await ServerBench { $0.managedIdentity = nil }
     #expect(try await Machine(bench: without).ask(Self.appService, [Self.header]).status == 404)
     print("refusals of the machine's identity: \(rows.count + 4)")

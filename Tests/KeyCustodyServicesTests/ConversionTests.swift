@@ -163,6 +163,7 @@ struct ConversionTests {
     let bench = try await ServiceBench(lease: lease)
     let folder = try TemporaryFolder()
     let store = try FolderSealedStore(folder: folder.path)
+    try await store.prepare()
     let notes = try await bench.makeResource()
     let key = try await bench.makeKey()
     let isOver = Tally()

@@ -35,7 +35,8 @@ struct SealedStoreTests {
     let items = try await store.items(of: notes.id, after: nil, limit: 1000)
     #expect(Set(items.map(\.object)) == Set(Self.oddNames) && items.count == Self.oddNames.count)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["data"], "nothing got outside")
-    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.appending("data")) == ["notes"])
+    let made = try FileManager.default.contentsOfDirectory(atPath: folder.appending("data"))
+    #expect(made.sorted() == [".key-custody", "notes"])
     let key = try await bench.makeKey()
     try await notes.enableCustomerKey(key, converting: [store])
     for name in Self.oddNames { #expect(try await store.get(name, in: notes) == Array(name.utf8)) }
@@ -247,6 +248,12 @@ struct SealedStoreTests {
     let store = try FolderSealedStore(folder: folder.appending("not-mounted"))
     let key = try await bench.makeKey()
     #expect(await failure { try await notes.enableCustomerKey(key, converting: [store]) }?.reason == .storeUnknown)
+    // What is left of a volume that is not mounted: an empty folder.
+    try FileManager.default.createDirectory(atPath: folder.appending("not-mounted"), withIntermediateDirectories: false)
+    #expect(await failure { try await notes.resumeConversion(of: [store]) }?.reason == .storeUnknown)
+    let empty = try FolderSealedStore(folder: folder.appending("empty"))
+    for _ in 0..<2 { try await empty.prepare() }
+    #expect(try await empty.items(of: notes.id, after: nil, limit: 10).isEmpty)
     try await store.put([1], as: "value", in: notes)
     try await notes.resumeConversion(of: [store])
     #expect(try await store.get("value", in: notes) == [1])

@@ -130,4 +130,18 @@ struct AuditFaultTests {
     await log.close()
     #expect(try bench.verify().finding == nil)
   }
+
+  @Test("RELIABILITY 36: a file whose name could not be brought to the disk takes no record before it is there")
+  func names() async throws {
+    let bench = try await AuditBench()
+    let log = try await bench.open()
+    bench.system.fail(.unsynchronized)
+    #expect(await failure { try await log.record(AuditBench.event("1")) }?.reason == .auditUnavailable)
+    bench.system.fail(nil)
+    let before = bench.system.folders
+    try await log.record(AuditBench.event("2"))
+    #expect(bench.system.folders > before, "the file is there by now, its name may not be")
+    await log.close()
+    #expect(try bench.requests == ["2"])
+  }
 }

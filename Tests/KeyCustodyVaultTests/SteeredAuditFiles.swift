@@ -16,6 +16,7 @@ final class SteeredAuditFiles: AuditFileSystem {
     var keepsTail = false
     var writes = 0
     var synchronizations = 0
+    var folders = 0
     var hanging = 0
     var watchers: [CheckedContinuation<Void, Never>] = []
   }
@@ -35,6 +36,8 @@ final class SteeredAuditFiles: AuditFileSystem {
   }
 
   var synchronizations: Int { state.withLock { $0.synchronizations } }
+  /// How often a folder was opened, which is for bringing its names to the disk.
+  var folders: Int { state.withLock { $0.folders } }
 
   /// Waits until a call hangs.
   func untilHung() async {
@@ -91,6 +94,7 @@ final class SteeredAuditFiles: AuditFileSystem {
   }
 
   func open(_ path: String, _ mode: AuditFileMode) throws(AuditFileError) -> Int32 {
+    if mode == .folder { state.withLock { $0.folders += 1 } }
     if mode == .appending, state.withLock({ $0.fault }) == .readOnly { throw AuditFileError(code: EROFS, call: "open") }
     return try real.open(path, mode)
   }

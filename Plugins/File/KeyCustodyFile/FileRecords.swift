@@ -174,7 +174,13 @@ final class FileRecords: Sendable {
   ///
   /// - Throws: `unavailable` where the folder can't be read; the changes stay unsettled, and are looked at again.
   func settle() throws(KeyCustodyError) {
-    for (name, change) in state.withLock({ $0.unsettled }) {
+    let unsettled = state.withLock { $0.unsettled }
+    guard !unsettled.isEmpty else { return }
+    // What is there may be on no disk yet, and is about to be told as if it were.
+    do throws(SystemError) { try folder.contents.synchronize() } catch {
+      throw KeyCustodyError(error, folder.contents.path)
+    }
+    for (name, change) in unsettled {
       let found: PolicyRecord?
       do {
         if try folder.contents.status(name) == nil {

@@ -40,8 +40,12 @@ extension KeyCustodyError {
   /// What a refusal of the server's means, and what can be done about it.
   init(refusal state: String, _ diagnostic: String, _ place: String) {
     switch state {
-    case "28P01", "28000":
+    case "28P01":
       self = .passwordRefused(place, diagnostic)
+    case "28000":
+      self = .serverUnreachable(
+        place, "The server lets this user in from here by no rule.", diagnostic,
+        remedy: "Its administrator can change that: a line in pg_hba.conf, and LOGIN for the user.")
     case "25006":
       self.init(
         .unavailable, .readOnly, "The database '\(place)' can't be written: it is read-only.",

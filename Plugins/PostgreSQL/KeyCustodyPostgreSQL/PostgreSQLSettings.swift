@@ -72,8 +72,29 @@ package struct PostgreSQLSettings: Sendable {
       "tcp_user_timeout": "\(milliseconds)",
     ]
     parameters.merge(fixed) { $1 }
-    for (name, value) in ["application_name": "key-custody", "gssencmode": "disable"] where parameters[name] == nil {
-      parameters[name] = value
+    var usual = ["application_name": "key-custody", "gssencmode": "disable"]
+    // Of several one is the primary: from another what was withdrawn may still be read.
+    if hosts.count > 1 { usual["target_session_attrs"] = "read-write" }
+    for (name, value) in usual where parameters[name] == nil { parameters[name] = value }
+  }
+
+  /// What libpq is told of each host, of which it would wait for the first without an end.
+  package var hosts: [[String: String]] {
+    func list(_ name: String) -> [String] {
+      parameters[name]?.split(separator: ",", omittingEmptySubsequences: false).map(String.init) ?? []
+    }
+    let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"))
+    let count = max(names.count, addresses.count)
+    // What does not fit together libpq refuses in words of its own.
+    guard count > 1, [0, count].contains(names.count), [0, count].contains(addresses.count),
+      [0, 1, count].contains(ports.count)
+    else { return [parameters] }
+    return (0..<count).map { index in
+      var one = parameters
+      if !names.isEmpty { one["host"] = names[index] }
+      if !addresses.isEmpty { one["hostaddr"] = addresses[index] }
+      if ports.count == count { one["port"] = ports[index] }
+      return one
     }
   }
 

@@ -86,9 +86,12 @@ enum DurableFile {
   static func discard(_ path: String) { unsafe unlink(path) }
 
   /// Tells a file's content from any other by device, inode and time; `nil` when there is no file.
-  static func mark(of path: String) -> [Int]? {
+  static func mark(of path: String) throws(KeyCustodyError) -> [Int]? {
     var status = stat()
-    guard unsafe lstat(path, &status) == 0 else { return nil }
+    guard unsafe lstat(path, &status) == 0 else {
+      guard errno == ENOENT || errno == ENOTDIR else { throw failure("lstat", path) }
+      return nil
+    }
     return [
       Int(status.st_dev), Int(status.st_ino), Int(status.st_size), Int(status.st_mtim.tv_sec),
       Int(status.st_mtim.tv_nsec),
@@ -124,6 +127,17 @@ enum DurableFile {
     guard errno == EEXIST else { throw failure("mkdir", path) }
   }
 
+  /// Makes an empty file, on the disk with its name, unless there is one.
+  static func makeEmpty(_ path: String) throws(KeyCustodyError) {
+    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard descriptor >= 0 else {
+      guard errno == EEXIST else { throw failure("open", path) }
+      return
+    }
+    close(descriptor)
+    try synchronizeFolder(of: path)
+  }
+
   /// The names in a folder; none where there is no folder.
   static func list(_ path: String) throws(KeyCustodyError) -> [String] {
     guard let folder = unsafe opendir(path) else {
@@ -132,14 +146,21 @@ enum DurableFile {
     }
     defer { unsafe closedir(folder) }
     var names: [String] = []
+    errno = 0
     while let entry = unsafe readdir(folder) {
       names.append(
         unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
           unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
         })
+      errno = 0
     }
+    // An end that is none would pass for a folder without the rest.
+    guard errno == 0 else { throw failure("readdir", path) }
     return names
   }
+
+  /// Brings the names in a folder to the disk.
+  static func synchronize(_ folder: String) throws(KeyCustodyError) { try synchronizeFolder(of: "\(folder)/.") }
 
   private static func synchronizeFolder(of path: String) throws(KeyCustodyError) {
     do throws(SystemError) { try system.synchronizeFolder(of: path) } catch { throw failure(error, path) }

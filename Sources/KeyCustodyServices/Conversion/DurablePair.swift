@@ -18,7 +18,7 @@ struct DurablePair {
   /// Puts two files that are on the disk in the places of these.
   func replace(by new: String, _ newCompanion: String) throws(KeyCustodyError) {
     do throws(KeyCustodyError) {
-      if DurableFile.mark(of: path) != nil, DurableFile.mark(of: companion) != nil {
+      if try DurableFile.mark(of: path) != nil, try DurableFile.mark(of: companion) != nil {
         end()
         // The companion's last, since by that it is seen that something was begun. Where there are no second names, a
         // change that is cut off in between leaves what does not fit, as it must.
@@ -36,9 +36,9 @@ struct DurablePair {
 
   /// Takes back the half of a change that was cut off.
   func settle() throws(KeyCustodyError) {
-    guard DurableFile.mark(of: Self.old(companion)) != nil else { return DurableFile.discard(Self.old(path)) }
+    guard try DurableFile.mark(of: Self.old(companion)) != nil else { return DurableFile.discard(Self.old(path)) }
     // Where the file is still the old one, so must be what belongs to it.
-    if let kept = DurableFile.mark(of: Self.old(path)), kept == DurableFile.mark(of: path) {
+    if let kept = try DurableFile.mark(of: Self.old(path)), try kept == DurableFile.mark(of: path) {
       try DurableFile.place([(Self.old(companion), companion)])
     }
     end()

@@ -23,9 +23,7 @@ public struct FolderSealedStore: SealedStore {
   private let folder: String
   private let worker: BlockingWorker
 
-  /// Uses a folder, which the first value makes when it is missing, for this user alone.
-  ///
-  /// Listing what it holds, as a conversion does, wants it to be there.
+  /// Uses a folder, which ``prepare()`` or the first value makes when it is missing, for this user alone.
   public init(folder: String) throws(KeyCustodyError) {
     self.folder = folder
     worker = try BlockingWorker()
@@ -108,7 +106,7 @@ public struct FolderSealedStore: SealedStore {
   /// Removes a value or object; one that is not there is no error.
   public func remove(_ object: String, of resource: ResourceID) async throws(KeyCustodyError) {
     let place = place(of: object, resource)
-    guard try await worker.run({ () throws(KeyCustodyError) in DurableFile.mark(of: place.folder) != nil }) else {
+    guard try await worker.run({ () throws(KeyCustodyError) in try DurableFile.mark(of: place.folder) != nil }) else {
       return
     }
     try await worker.run { () throws(KeyCustodyError) in
@@ -129,10 +127,12 @@ public struct FolderSealedStore: SealedStore {
     let folder = self.folder(of: resource)
     return try await worker.run { () throws(KeyCustodyError) -> sending [SealedItem] in
       // A volume that is not mounted must not pass for a store without data: keys are destroyed on that evidence.
-      guard DurableFile.mark(of: self.folder) != nil else {
+      var isKnown = try DurableFile.mark(of: folder) != nil
+      if !isKnown { isKnown = try DurableFile.mark(of: self.markPath) != nil }
+      guard isKnown else {
         throw KeyCustodyError(
-          .notFound, .storeUnknown, "There is no folder '\(self.folder)' to look for sealed data in.",
-          remedy: "Check its name, and that its file system is mounted; if nothing was sealed yet, make it.")
+          .notFound, .storeUnknown, "There is no sealed data in the folder '\(self.folder)', nor was there ever any.",
+          remedy: "Check its name, and that its file system is mounted; a service prepares a store that begins empty.")
       }
       return try DurableFile.locked(folder) { (isAlone) throws(KeyCustodyError) in
         let names = try DurableFile.list(folder).filter { $0.hasSuffix(".sealed") }.sorted()
@@ -143,6 +143,8 @@ public struct FolderSealedStore: SealedStore {
           if isAlone { try DurablePair(place.path, place.labelPath).settle() }
           page.append(try place.item(try place.label()))
         }
+        // That nothing is left must be as true after a power cut: somebody may have been stopped before it was.
+        if page.isEmpty, try DurableFile.mark(of: folder) != nil { try DurableFile.synchronize(folder) }
         return page
       }
     }
@@ -154,7 +156,9 @@ public struct FolderSealedStore: SealedStore {
     // A second name, so that what is renewed stays the same while it is; other writers replace the first name.
     let held = try await worker.run { () throws(KeyCustodyError) -> sending (name: String, mark: [Int])? in
       try place.locked { () throws(KeyCustodyError) in
-        guard let mark = DurableFile.mark(of: place.path), try place.item(try place.label()) == item else { return nil }
+        guard let mark = try DurableFile.mark(of: place.path), try place.item(try place.label()) == item else {
+          return nil
+        }
         let name = try DurableFile.temporaryName(beside: place.path, random: SystemRandom())
         try DurableFile.hold(place.path, as: name)
         return (name, mark)
@@ -178,7 +182,7 @@ public struct FolderSealedStore: SealedStore {
       }
       try await worker.run { () throws(KeyCustodyError) in
         try place.locked { () throws(KeyCustodyError) in
-          guard DurableFile.mark(of: place.path) == held.mark else { return DurableFile.discard(held.name) }
+          guard try DurableFile.mark(of: place.path) == held.mark else { return DurableFile.discard(held.name) }
           try DurableFile.place([(held.name, place.path)])
         }
       }
@@ -270,9 +274,9 @@ public struct FolderSealedStore: SealedStore {
       on worker: BlockingWorker, _ body: () async throws(KeyCustodyError) -> Result
     ) async throws(KeyCustodyError) -> Result {
       for _ in 0..<8 {
-        let before = try await worker.run { () throws(KeyCustodyError) in DurableFile.mark(of: path) }
+        let before = try await worker.run { () throws(KeyCustodyError) in try DurableFile.mark(of: path) }
         do throws(KeyCustodyError) { return try await body() } catch {
-          let after = try await worker.run { () throws(KeyCustodyError) in DurableFile.mark(of: path) }
+          let after = try await worker.run { () throws(KeyCustodyError) in try DurableFile.mark(of: path) }
           guard before != after else { throw error }
         }
       }
@@ -280,13 +284,31 @@ public struct FolderSealedStore: SealedStore {
     }
   }
 
+  /// Makes the folder of a store that begins empty; one that is there stays as it is.
+  ///
+  /// The first value does it too. Until then nothing is known to lie in the folder, and a listing, as a conversion needs
+  /// it, is refused: the folder may be one whose file system is not mounted.
+  ///
+  /// - Throws: `notFound` for a folder whose parent is not there; `denied`; `unavailable`.
+  public func prepare() async throws(KeyCustodyError) {
+    try await worker.run { () throws(KeyCustodyError) in try makeFolder() }
+  }
+
   private func prepare(_ resource: ResourceID) async throws(KeyCustodyError) {
     let folder = self.folder(of: resource)
     try await worker.run { () throws(KeyCustodyError) in
-      try DurableFile.makeFolder(self.folder)
+      try makeFolder()
       try DurableFile.makeFolder(folder)
     }
   }
+
+  private func makeFolder() throws(KeyCustodyError) {
+    try DurableFile.makeFolder(folder)
+    try DurableFile.makeEmpty(markPath)
+  }
+
+  /// Tells this folder from the empty one that shows where a file system is not mounted.
+  private var markPath: String { "\(folder)/.key-custody" }
 
   /// An item that is not there is told by its own name, not by those of its files.
   private func naming<Result>(

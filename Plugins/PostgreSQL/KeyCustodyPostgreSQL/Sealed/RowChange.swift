@@ -19,8 +19,9 @@ struct RowChange: Sendable {
   func make(
     _ session: ServerSession, _ server: Server, find: Statement, by deadline: ContinuousClock.Instant
   ) throws(KeyCustodyError) -> Bool {
-    // What was sent and not answered.
+    // What was sent and not answered, and the revision that it was to change.
     var unanswered: String?
+    var meant: UInt64?
     let nap = try Wakeup()
     while true {
       do throws(KeyCustodyError) {
@@ -29,11 +30,11 @@ struct RowChange: Sendable {
         }
         let row = answers[0].rows.first
         if let revision { if row?.number(1) == revision { return true } } else if row == nil { return true }
-        guard let step = try step(row) else {
-          // It may have been made, and the row changed again.
-          if let unanswered { throw .notConfirmed(server.place, unanswered) }
-          return false
-        }
+        let found = row?.number(1)
+        let next = try step(row)
+        // It may have been made, and the row changed again: what others wrote since is not for this one to change.
+        if let unanswered, next == nil || found != meant { throw .notConfirmed(server.place, unanswered) }
+        guard let step = next else { return false }
         let outcome = try session.use(by: deadline) { (connection) throws(ServerFailure) in
           try connection.exchange([step], by: deadline)
         }
@@ -43,7 +44,7 @@ struct RowChange: Sendable {
           if case .refused = failure {
             guard failure.isCollision else { throw KeyCustodyError(failure, server.place) }
           } else {
-            unanswered = "\(failure)"
+            (unanswered, meant) = ("\(failure)", found)
           }
         }
       } catch {

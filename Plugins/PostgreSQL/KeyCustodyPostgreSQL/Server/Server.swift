@@ -14,6 +14,8 @@ final class Server: Sendable {
     var cause: KeyCustodyError?
     /// A digest of the password that was refused.
     var refused: [UInt8]?
+    /// The host that was there the last time.
+    var host = 0
   }
 
   let settings: PostgreSQLSettings
@@ -103,7 +105,7 @@ final class Server: Sendable {
   private func authenticate(by deadline: ContinuousClock.Instant) throws(KeyCustodyError) -> ServerConnection {
     guard let reference = settings.password else {
       let none: SecretBytes? = nil
-      return try ServerConnection(settings.parameters, password: none, by: deadline, place)
+      return try reach(password: none, by: deadline)
     }
     let read = try reference.load(settings.environment)
     let code = try read.withBytes { (bytes) throws(KeyCustodyError) in
@@ -113,11 +115,36 @@ final class Server: Sendable {
     let password: SecretBytes? = consume read
     guard state.withLock({ $0.refused }) != digest else { throw .passwordRefused(place, "not shown again") }
     do throws(KeyCustodyError) {
-      return try ServerConnection(settings.parameters, password: password, by: deadline, place)
+      return try reach(password: password, by: deadline)
     } catch {
       if error.code == .credentialRejected { state.withLock { $0.refused = digest } }
       throw error
     }
+  }
+
+  /// Connects to the first host that is there and is what is wanted, beginning with the last one that was.
+  ///
+  /// Each has its share of the time, so that one that is silent keeps nobody from the next.
+  private func reach(
+    password: borrowing SecretBytes?, by deadline: ContinuousClock.Instant
+  ) throws(KeyCustodyError) -> ServerConnection {
+    let hosts = settings.hosts
+    let first = state.withLock { $0.host } % hosts.count
+    var failure = KeyCustodyError.serverUnreachable(place, "It did not answer in time.", nil)
+    for turn in hosts.indices {
+      let host = (first + turn) % hosts.count
+      let now = ContinuousClock.now
+      do throws(KeyCustodyError) {
+        let share = now + (deadline - now) / (hosts.count - turn)
+        let connection = try ServerConnection(hosts[host], password: password, by: share, place)
+        state.withLock { $0.host = host }
+        return connection
+      } catch {
+        guard [.unavailable, .busy].contains(error.code) else { throw error }
+        failure = error
+      }
+    }
+    throw failure
   }
 
   /// Puts the next try off: by 50 ms at first, by up to a second in the end, and not by all processes alike.
