@@ -76,6 +76,34 @@ struct RecordFaultTests {
     #expect(verbs(system.calls[middle...]) == ["remove", "open", "synchronize"])
     await records.close()
   }
+
+  @Test("A change whose name could not be brought to the disk is told as made only when it is there")
+  func unconfirmed() async throws {
+    let key = try RecordKey("a")
+    // The last call of a change that nothing disturbs is the one that brings the folder to the disk.
+    var last = 0
+    for isDisturbed in [false, true] {
+      let store = try FileStore()
+      let first = try await store.openRecords()
+      _ = try await first.compareAndSet(key, expecting: nil, value: [1])
+      await first.close()
+      let system = isDisturbed ? FaultingFileSystem(.ioError, at: last) : FaultingFileSystem()
+      let records = try await FilePolicyStore(directory: store.records, system: system)
+      let revision = try await records.read(key)?.revision
+      do {
+        _ = try await records.compareAndSet(key, expecting: revision, value: [2])
+        #expect(!isDisturbed)
+      } catch { #expect(isDisturbed && (error.code, error.reason) == (.timeout, .notConfirmed), "\(error)") }
+      if !isDisturbed { last = system.calls.count }
+      let answer = system.calls.count
+      #expect(try await records.read(key)?.value == [2])
+      if isDisturbed {
+        let after = system.calls[last...].map { String($0.prefix { $0 != " " }) }
+        #expect(after.starts(with: ["open", "synchronize"]) && answer > last, "\(after)")
+      }
+      await records.close()
+    }
+  }
 }
 
 /// A store with two records, of which one is changed and one removed, while a third is made.

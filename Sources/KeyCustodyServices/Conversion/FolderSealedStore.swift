@@ -132,7 +132,9 @@ public struct FolderSealedStore: SealedStore {
       guard isKnown else {
         throw KeyCustodyError(
           .notFound, .storeUnknown, "There is no sealed data in the folder '\(self.folder)', nor was there ever any.",
-          remedy: "Check its name, and that its file system is mounted; a service prepares a store that begins empty.")
+          remedy:
+            "Check its name, and that its file system is mounted. Where a store begins empty, say so: prepare() in a "
+            + "program, --without-stored-data on the command line.")
       }
       return try DurableFile.locked(folder) { (isAlone) throws(KeyCustodyError) in
         let names = try DurableFile.list(folder).filter { $0.hasSuffix(".sealed") }.sorted()
