@@ -149,7 +149,14 @@ package final class SoftwareKeyProvider: KeyProvider {
   package func close() async {
     guard cache.close() else { return }
     broadcaster.finish()
-    try? await workers.run(.quick) { () throws(KeyCustodyError) in self.storage.close() }
+    let answer = FirstAnswer<Bool>()
+    workers.perform(.quick) {
+      self.storage.close()
+      answer.give(true)
+    }
+    // A store that hangs is closed when it answers, if ever.
+    let late = KeyCustodyError(.timeout, .deadline, "The keys' store could not be closed in time.")
+    _ = try? await answer.take(by: environment.time.running() + .seconds(10), watch, late: late)
   }
 
   /// The store's listing.

@@ -98,6 +98,7 @@ CK_RV kc_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info) {
   if (kc_enter(&call, KC_C_GetTokenInfo, 0)) {
     kc_keep(&call, info, sizeof *info);
     KC_FORWARD(C_GetTokenInfo, (slot, info));
+    if (call.rv == CKR_OK && kc_vanish_mode() == KC_STRANGER) info->serialNumber[0] ^= 1;
   }
   return kc_leave(&call);
 }
@@ -207,7 +208,11 @@ CK_RV kc_C_SetOperationState(CK_SESSION_HANDLE session, CK_BYTE *state, CK_ULONG
 
 CK_RV kc_C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_BYTE *pin, CK_ULONG pin_len) {
   struct kc_call call;
-  if (kc_enter(&call, KC_C_Login, session)) KC_FORWARD(C_Login, (session, user, pin, pin_len));
+  if (kc_enter(&call, KC_C_Login, session)) {
+    // Another token has another PIN.
+    if (kc_vanish_mode() == KC_STRANGER) call.rv = CKR_PIN_INCORRECT;
+    else KC_FORWARD(C_Login, (session, user, pin, pin_len));
+  }
   CK_RV rv = kc_leave(&call);
   // What the caller was told counts: it shall not try a refused PIN again. Being logged in already is no refusal.
   if (rv == CKR_OK) KC_COUNT(logins);

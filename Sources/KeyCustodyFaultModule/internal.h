@@ -201,7 +201,7 @@ void kc_waits_after_fork(bool is_child);
 
 // MARK: Vanishing (vanish.c)
 
-enum kc_mode { KC_PRESENT, KC_REMOVED, KC_EMPTY, KC_DEAF };
+enum kc_mode { KC_PRESENT, KC_REMOVED, KC_EMPTY, KC_DEAF, KC_STRANGER };
 
 // Holding the lock for writing.
 void kc_vanish_start(int mode, uint64_t ms);

@@ -1,4 +1,4 @@
-// A token that is gone for a while, in three ways.
+// A token that is gone for a while, in four ways.
 #include "internal.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@ void kc_vanish_start(int new_mode, uint64_t ms) {
   KC_COUNT(injected[KC_VANISH]);
   atomic_store(&until, ms == KC_PENDING ? KC_PENDING : kc_now() + ms * 1000000);
   atomic_store(&mode, new_mode);
-  if (new_mode == KC_REMOVED) kc_sessions_close_really();
+  if (new_mode == KC_REMOVED || new_mode == KC_STRANGER) kc_sessions_close_really();
   // They end in C_Finalize: until then the caller can't close them.
   if (new_mode == KC_DEAF) kc_sessions_gone();
 }
@@ -42,12 +42,12 @@ int kc_vanish_mode(void) {
   return KC_PRESENT;
 }
 
-static const char *const names[] = {"no", "removed", "empty", "deaf"};
+static const char *const names[] = {"no", "removed", "empty", "deaf", "stranger"};
 
 const char *kc_mode_name(int value) { return names[value]; }
 
 int kc_parse_mode(const char *text) {
-  for (int i = KC_REMOVED; i <= KC_DEAF; i++) {
+  for (int i = KC_REMOVED; i <= KC_STRANGER; i++) {
     if (strcmp(names[i], text) == 0) return i;
   }
   return KC_PRESENT;

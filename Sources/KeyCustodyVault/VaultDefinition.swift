@@ -44,8 +44,10 @@ struct VaultRecord: Codable, Sendable {
   var created: Timestamp
   /// From where it may be reached; absent: from everywhere.
   var networkRules: NetworkRules?
-  /// When it was deleted; its name is not used again.
+  /// When its deletion began.
   var deleted: Timestamp?
+  /// Whether it held nothing after that: then its end is certain, and its name is not used again.
+  var isEnded: Bool?
 
   var network: NetworkRules { networkRules ?? .everywhere }
 }

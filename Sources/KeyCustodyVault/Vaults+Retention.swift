@@ -11,7 +11,8 @@ public struct RetentionRound: Sendable, Hashable {
 extension Vaults {
   /// Purges keys and secrets whose retention has run out (SEMANTICS V2): for the host to call from time to time.
   ///
-  /// It counts as the retention does, by the time that the vault was watched over.
+  /// It counts as the retention does, by the time that the vault was watched over. Deletions of vaults that were cut off
+  /// are brought to an end too.
   ///
   /// - Throws: what the policy store throws.
   public func purgeExpired() async throws(KeyCustodyError) -> RetentionRound {
@@ -21,6 +22,11 @@ extension Vaults {
       do throws(KeyCustodyError) { try await purgeExpired(vault.name, now, &round) } catch {
         // A damaged record of one vault keeps no other from its due.
         round.failed.append("https://\(vault.name.folded).\(domain)")
+      }
+    }
+    for vault in try await everyRecord() where vault.deleted != nil {
+      do throws(KeyCustodyError) { try await settle(vault) } catch {
+        round.failed.append(address(vault.definition.name))
       }
     }
     return round

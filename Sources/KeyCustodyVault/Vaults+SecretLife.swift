@@ -160,7 +160,10 @@ extension Vaults {
     let path = try Self.path(uri)
     var planned = record
     for index in planned.allVersions.indices { planned.allVersions[index].isReady = false }
-    if try await secrets.create(path, planned) { return planned }
+    if try await secrets.create(path, planned) {
+      try await confirm(path, in: secrets, of: try uri.vault)
+      return planned
+    }
     let restored = Set(planned.allVersions.map(\.version))
     let entered = try await secrets.update(path) { (found) throws(KeyCustodyError) in
       if let deletion = found.deletion {

@@ -145,7 +145,10 @@ extension Vaults {
   ) async throws(KeyCustodyError) -> (made: SecretBundle?, isFirst: Bool) {
     let path = try Self.path(uri)
     let fresh = SecretRecord(name: uri.name, allVersions: [planned])
-    if try await secrets.create(path, fresh) { return (nil, true) }
+    if try await secrets.create(path, fresh) {
+      try await confirm(path, in: secrets, of: vault.name)
+      return (nil, true)
+    }
     var earlier: SecretVersionRecord?
     let updated = try await secrets.update(path) { (record) throws(KeyCustodyError) in
       if let deletion = record.deletion {

@@ -47,7 +47,10 @@ extension Vaults {
     fresh.allVersions = [planned]
     for attempt in 0..<Self.entries {
       if onExisting == .addVersion, let added = try await add(planned, to: uri, like: key, backups) { return added }
-      if try await keys.create(path, fresh) { return (planned, fresh) }
+      if try await keys.create(path, fresh) {
+        try await confirm(path, in: keys, of: admission.vault.name)
+        return (planned, fresh)
+      }
       guard let found = try await keys.readRevised(path) else { continue }
       if let deletion = found.value.deletion {
         throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)

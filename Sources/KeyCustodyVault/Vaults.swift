@@ -66,14 +66,17 @@ public final class Vaults: Sendable {
 
   /// Every vault there is.
   public func definitions() async throws(KeyCustodyError) -> [VaultDefinition] {
-    var found: [VaultDefinition] = []
+    try await everyRecord().filter { $0.deleted == nil }.map(\.definition)
+  }
+
+  /// Every vault there is or was.
+  func everyRecord() async throws(KeyCustodyError) -> [VaultRecord] {
+    var found: [VaultRecord] = []
     var last: RecordKey?
     // From one vault to the next, past all that lies in it: "~" comes after every other character of a name.
     while let record = try await records.store.list(prefix: "vaults/", after: last, limit: 1).first {
       let folder = record.key.description.split(separator: "/").prefix(2).joined(separator: "/")
-      if let vault = try await records.read(try RecordKey("\(folder)/definition")), vault.deleted == nil {
-        found.append(vault.definition)
-      }
+      if let vault = try await records.read(try RecordKey("\(folder)/definition")) { found.append(vault) }
       last = try RecordKey("\(folder)/~")
     }
     return found

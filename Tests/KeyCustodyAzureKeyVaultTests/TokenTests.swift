@@ -124,10 +124,15 @@
       try await end(front, provider)
     }
 
-    @Test("An authority that is out of order is no refusal", arguments: [429, 500, 503])
-    func authorityOutage(status: Int) async throws {
+    @Test(
+      "K11: an authority that is out of order, or somebody before it, is no refusal",
+      arguments: [
+        (429, ""), (500, ""), (503, ""), (403, "<html>no</html>"), (401, "{}"),
+        (400, #"{"error":"temporarily_unavailable"}"#), (400, #"{"statusCode":400,"message":"no"}"#),
+      ])
+    func authorityOutage(status: Int, body: String) async throws {
       let front = try await FrontedVaults()
-      front.plan(.answer(status), "POST", Self.tokenPath)
+      front.plan(.answer(status, body: Array(body.utf8)), "POST", Self.tokenPath)
       do {
         _ = try await front.open()
         Issue.record("It opened.")

@@ -53,7 +53,9 @@ struct RecoveryTests {
     #expect(report.injected.values.reduce(0, +) == 1)
   }
 
-  @Test("RELIABILITY 3.2: a token that was gone comes back by itself, however it went", arguments: ["removed", "deaf"])
+  @Test(
+    "RELIABILITY 3.2: a token that was gone comes back by itself, however it went",
+    arguments: ["removed", "deaf", "stranger"])
   func gone(_ mode: String) async throws {
     let report = try await FaultyBackend.with { backend in
       let used = try await Used(backend)

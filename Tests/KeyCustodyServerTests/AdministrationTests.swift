@@ -177,6 +177,9 @@ struct AdministrationTests {
       "issuer": "https://issuer.example", "subject": "x", "caFile": "/etc/passwd", "keySetFile": "/etc/passwd",
     ]
     #expect(await bench.administer(.post, "identities/nobody/federate", files, as: chief).status == 200)
+    // Whatever was trusted once can be taken back.
+    let loopback: JSON = ["issuer": "http://127.0.0.1:9200", "subject": "x", "removed": true]
+    #expect(await bench.administer(.post, "identities/nobody/federate", loopback, as: chief).status == 200)
     #expect(!bench.audit.events.contains { $0.detail?.contains("passwd") ?? false })
     #expect(await bench.administer(.post, "vaults", ["name": "kv1", "keyProvider": "keys"], as: chief).status == 409)
     #expect(await bench.administer(.post, "identities", ["name": "nobody"], as: chief).status == 409)

@@ -21,7 +21,7 @@ struct DirectoryTests {
 
   init() async throws {
     store = try MemoryPolicyStore()
-    signer = try await MemoryKeyProvider()
+    signer = try await MemoryKeyProvider(environment: RuntimeEnvironment(time: clock))
     owner = try PrincipalID("contoso/owner")
   }
 
@@ -129,7 +129,9 @@ struct DirectoryTests {
   func bootstrapFaults() async throws {
     for moment in [FaultPlan<FaultingPolicyStore.Operation>.Moment.before, .after] {
       for call in 1... {
-        let (store, signer) = (try MemoryPolicyStore(), try await MemoryKeyProvider())
+        let (store, signer) = (
+          try MemoryPolicyStore(), try await MemoryKeyProvider(environment: RuntimeEnvironment(time: clock))
+        )
         let plan = FaultPlan<FaultingPolicyStore.Operation>()
         plan.fail(.compareAndSet, call: call, moment, with: moment == .before ? down : lost)
         let failed = await failure { _ = try await open(FaultingPolicyStore(store, plan: plan), signer: signer) }
@@ -139,7 +141,9 @@ struct DirectoryTests {
         #expect(try await signer.inventory?.versions(after: nil, limit: 10).count == 1, "\(call) \(moment)")
       }
     }
-    let (store, signer) = (try MemoryPolicyStore(), try await MemoryKeyProvider())
+    let (store, signer) = (
+      try MemoryPolicyStore(), try await MemoryKeyProvider(environment: RuntimeEnvironment(time: clock))
+    )
     let plan = FaultPlan<FaultingKeyProvider.Operation>()
     plan.fail(.generate, call: 1, .after, with: lost)
     await #expect(throws: lost) { _ = try await open(store, signer: FaultingKeyProvider(signer, plan: plan)) }
@@ -150,7 +154,7 @@ struct DirectoryTests {
   @Test("I4: another signer behind the same configuration is refused, and named")
   func swappedSigner() async throws {
     _ = try await open()
-    let other = try await MemoryKeyProvider()
+    let other = try await MemoryKeyProvider(environment: RuntimeEnvironment(time: clock))
     let refused = await failure { _ = try await open(signer: other) }
     #expect(refused?.reason == .backendMismatch)
     #expect(refused?.message.contains(signer.identity.description) == true)

@@ -67,53 +67,100 @@ struct VaultEndingTests {
     #expect(await end(bench) == nil)
   }
 
+  private func vaults(_ bench: VaultBench, _ store: any PolicyStore) -> Vaults {
+    Vaults(
+      store: store, providers: ["keys": bench.keys], domain: "vault.test", audit: bench.audit,
+      environment: RuntimeEnvironment(time: bench.clock))
+  }
+
   @Test("A key that is made while its vault is being deleted keeps the vault")
   func race() async throws {
     let bench = try await VaultBench()
     let store = GatedStore(bench.records, before: "vaults/kv1/definition")
-    let vaults = Vaults(
-      store: store, providers: ["keys": bench.keys], domain: "vault.test", audit: bench.audit,
-      environment: RuntimeEnvironment(time: bench.clock))
     store.onWrite { try await bench.create() }
-    #expect(await end(bench, vaults) == error(.invalidInput, .vaultNotEmpty))
+    #expect(await end(bench, vaults(bench, store)) == error(.invalidInput, .vaultNotEmpty))
     let key = try bench.uri("key")
     _ = try await bench.wrap(key)
   }
 
-  @Test("A deletion that fails leaves the vault, without rules at most, and can be repeated")
+  @Test("What is made in a vault that was deleted in the same moment is refused, and leaves nothing")
+  func late() async throws {
+    for path in ["keys/key", "secrets/password"] {
+      let bench = try await VaultBench()
+      let store = GatedStore(bench.records, before: "vaults/kv1/\(path)")
+      let late = vaults(bench, store)
+      store.onWrite { try await bench.vaults.delete(bench.vault) }
+      let refusal = await failure {
+        if path.hasPrefix("keys") {
+          _ = try await late.createKey(
+            bench.uri("key"), type: .aes(bits: 256), role: .wrapping, as: bench.owner, context: bench.context)
+        } else {
+          _ = try await late.setSecret(
+            bench.secret(), at: late.secretURI(bench.vault, try SecretName("password")), attributes: SecretAttributes(),
+            as: bench.owner, context: bench.context)
+        }
+      }
+      #expect(refusal == error(.notFound, .vaultUnknown), "\(path)")
+      _ = try await bench.vaults.purgeExpired()
+      try await isGone(bench)
+    }
+  }
+
+  /// Nothing is left but the name.
+  private func isGone(_ bench: VaultBench) async throws {
+    #expect(try await bench.vaults.definitions() == [])
+    #expect(try await bench.keys.inventory?.versions(after: nil, limit: 10) == [])
+    let left = try await bench.records.list(prefix: "vaults/", after: nil, limit: 10)
+    #expect(left.map(\.key.description) == ["vaults/kv1/definition"])
+  }
+
+  @Test("A deletion that fails is whole, or as if it had not begun, after the next round of upkeep")
   func failing() async throws {
     let down = KeyCustodyError(.unavailable, .unreachable, "down")
     let lost = KeyCustodyError(.timeout, .deadline, "lost")
     var count = 0
     for moment in [FaultPlan<FaultingKeyProvider.Operation>.Moment.before, .after] {
-      let bench = try await VaultBench()
-      let key = try bench.uri("key")
-      _ = try await bench.vaults.createKey(
-        key, type: .aes(bits: 256), role: .wrapping, attributes: KeyAttributes(), protection: .software,
-        backups: .required, onExisting: .refuse, as: bench.owner, context: bench.context)
-      _ = try await bench.vaults.backUpKey(key, as: bench.owner, context: bench.context)
-      try await bench.vaults.deleteKey(key, as: bench.owner, context: bench.context)
-      try await bench.vaults.purgeKey(key, as: bench.owner, context: bench.context)
+      let bench = try await emptied()
       bench.keyFaults.failNext(.destroy, moment, with: moment == .before ? down : lost)
-      #expect(await end(bench) != nil)
-      #expect(try await bench.vaults.definition(bench.vault) != nil)
-      #expect(await end(bench) == nil)
-      #expect(try await bench.keys.inventory?.versions(after: nil, limit: 10) == [])
+      #expect(await end(bench) == nil, "what is left is upkeep's")
+      #expect(try await bench.vaults.purgeExpired().failed.isEmpty)
+      try await isGone(bench)
       count += 1
     }
     for operation in [FaultingPolicyStore.Operation.compareAndSet, .delete, .list, .read] {
-      for call in 1... {
-        let bench = try await VaultBench()
-        bench.storeFaults.reset()
-        bench.storeFaults.fail(operation, call: call, with: down)
-        let failed = await end(bench)
-        guard bench.storeFaults.calls(of: operation) >= call else { break }
-        bench.storeFaults.reset()
-        count += 1
-        #expect((failed == nil) == (try await bench.vaults.definition(bench.vault) == nil), "\(operation) \(call)")
-        if failed != nil { #expect(await end(bench) == nil) }
+      for (moment, error) in [(FaultPlan<FaultingPolicyStore.Operation>.Moment.before, down), (.after, lost)] {
+        for call in 1... {
+          let bench = try await emptied()
+          bench.storeFaults.reset()
+          bench.storeFaults.fail(operation, call: call, moment, with: error)
+          let failed = await end(bench)
+          guard bench.storeFaults.calls(of: operation) >= call else { break }
+          bench.storeFaults.reset()
+          count += 1
+          _ = try await bench.vaults.purgeExpired()
+          if failed == nil {
+            try await isGone(bench)
+          } else if try await bench.vaults.definition(bench.vault) == nil {
+            try await isGone(bench)
+          } else {
+            _ = try await bench.create()
+          }
+        }
       }
     }
     print("deletions of a vault that failed: \(count)")
+  }
+
+  /// A vault that had a key and a backup.
+  private func emptied() async throws -> VaultBench {
+    let bench = try await VaultBench()
+    let key = try bench.uri("key")
+    _ = try await bench.vaults.createKey(
+      key, type: .aes(bits: 256), role: .wrapping, attributes: KeyAttributes(), protection: .software,
+      backups: .required, onExisting: .refuse, as: bench.owner, context: bench.context)
+    _ = try await bench.vaults.backUpKey(key, as: bench.owner, context: bench.context)
+    try await bench.vaults.deleteKey(key, as: bench.owner, context: bench.context)
+    try await bench.vaults.purgeKey(key, as: bench.owner, context: bench.context)
+    return bench
   }
 }

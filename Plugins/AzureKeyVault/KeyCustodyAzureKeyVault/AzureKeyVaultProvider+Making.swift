@@ -159,14 +159,17 @@ extension AzureKeyVaultProvider {
   private func settled(
     _ bundle: JSON?, _ version: KeyVersionID, _ mark: String, _ deadline: Duration
   ) async throws(KeyCustodyError) -> RemoteKey {
-    let made = try RemoteKey(bundle, version, prefix: settings.settings.prefix, checkValue: nil)
+    let made: RemoteKey
     let found: [KeyVersionItem]
-    // It was made; whether it is the one that counts is not known.
-    do throws(KeyCustodyError) { found = try await versions(of: version, deadline) } catch {
-      throw .unknownOutcome(settings.vault.authority, error.debugDescription)
+    // It was made; whether it is the one that counts, and what it is, is not known before all of this went well.
+    do throws(KeyCustodyError) {
+      made = try RemoteKey(bundle, version, prefix: settings.settings.prefix, checkValue: nil)
+      found = try await versions(of: version, deadline)
+      if found.count == 1, found.first?.version == made.remoteVersion { return try await keep(made, deadline) }
+    } catch { throw .unknownOutcome(settings.vault.authority, error.debugDescription) }
+    guard let mine = found.first(where: { $0.version == made.remoteVersion }) else {
+      throw .unknownOutcome(settings.vault.authority, "The list lacks it.")
     }
-    guard let mine = found.first(where: { $0.version == made.remoteVersion }) else { throw absent(version) }
-    guard found.count > 1 else { return try await keep(made, deadline) }
     return try await won(mine, found, version, mark, deadline)
   }
 

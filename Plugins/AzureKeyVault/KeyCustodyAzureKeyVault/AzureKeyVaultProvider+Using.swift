@@ -78,7 +78,8 @@ extension AzureKeyVaultProvider {
     let body = HTTPAsk.Body(SecretBytes(copying: Self.text(request.algorithm.rawValue, wrapped)))
     let answer = try await vault.ask(
       VaultAsk(method: .post, path: "\(key.path)/unwrapkey", body: body), by: deadline)
-    guard answer.status != 400 || answer.code == "NotSupported" else { throw notAuthentic("The wrapped key") }
+    // The vault's own word: what a gateway answers says nothing of the wrapped key.
+    guard answer.status != 400 || answer.code != "BadParameter" else { throw notAuthentic("The wrapped key") }
     let value = try value(answer, key)
     guard let secret = SecretBytes.decoded(base64URL: value), secret.count > 0 else {
       throw .unfit(name(of: request.version), "what it unwrapped is no base64url")

@@ -79,6 +79,13 @@ struct TokenRequest: Sendable {
           .invalidInput, .backendMismatch, "'\(source)' gives no tokens for '\(resource.text)'.",
           remedy: "Check that 'authority' has the vault's tenant.", diagnostic: diagnostic)
       }
+      // Anybody on the way answers with such a status; who the words are of is certain.
+      guard Self.refusals.contains(code) else {
+        throw KeyCustodyError(
+          .unavailable, .badAnswer, "'\(source)' gives no tokens: it answered with status \(reply.status).",
+          remedy: "Check 'authority' or 'identityEndpoint', and what is between here and there.", diagnostic: diagnostic
+        )
+      }
       throw KeyCustodyError(
         .credentialRejected, .wrongSecret, "'\(source)' refused the credential for the vault.",
         remedy: "Check the client and its secret. The secret is not shown again before it is changed.",
@@ -104,6 +111,11 @@ struct TokenRequest: Sendable {
     }
     return AccessToken(text: text, begun: begun, lifetime: lifetime)
   }
+
+  /// What an authority says of a client that it does not let in (RFC 6749, section 5.2), and a managed identity's endpoint.
+  private static let refusals: Set = [
+    "invalid_client", "unauthorized_client", "invalid_grant", "access_denied", "denied",
+  ]
 
   /// How long a token lives, by what is said of that: a number, or a text of one.
   private func lifetime(_ body: JSON) -> Duration? {

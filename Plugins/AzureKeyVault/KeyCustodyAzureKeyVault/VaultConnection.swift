@@ -174,6 +174,8 @@ final class VaultConnection: Sendable {
       }
       return .unknownOutcome(host, what)
     case .late: return late(ask.isChange)
+    // It answered, so it may have done it.
+    case .excessive(let what) where ask.isChange: return .unknownOutcome(host, what)
     case .excessive(let what):
       return KeyCustodyError(.unavailable, .badAnswer, "The vault '\(host)' gave no answer to use. \(what)")
     }

@@ -27,10 +27,11 @@
 //                                                for the length, or fails) does not count
 //     drop [FUNCTION] [TRIGGER]                  really closes all sessions (C_CloseAllSessions), then forwards
 //     logout [FUNCTION] [TRIGGER]                really logs out (C_Logout), then forwards
-//     vanish ms=M [mode=removed|empty|deaf] [TRIGGER]    the token is gone for a while; without a trigger, from now
+//     vanish ms=M [mode=removed|empty|deaf|stranger] [TRIGGER]    the token is gone for a while; without a trigger, from now
 //       removed  sessions end; DEVICE_REMOVED, TOKEN_NOT_PRESENT, no slot with a token
 //       empty    searches find nothing; private objects have invalid handles: a logout that nobody told
 //       deaf     DEVICE_ERROR from everything, until the time is over and C_Finalize and C_Initialize came
+//       stranger another token is in its slot: sessions are gone, its serial number and its PIN are others
 //     maxsessions n=N                            SESSION_COUNT from C_OpenSession while N are open
 //
 // Commands.

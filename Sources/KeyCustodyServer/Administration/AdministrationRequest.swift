@@ -188,16 +188,19 @@ struct AdministrationRequest: Sendable {
 
   func federate() async throws(WireError) -> WireResponse {
     let (id, body) = (try principal(), try WireBody(request.body))
-    let (credential, isRemoved) = (try Self.credential(body), try body.flag("removed") ?? false)
+    let isRemoved = try body.flag("removed") ?? false
+    let credential = try Self.credential(body, isRemoved: isRemoved)
     return try await answer { () async throws(KeyCustodyError) in
       try await administration.federate(id, credential, isRemoved: isRemoved)
     }
   }
 
   /// What is trusted; never a file of this machine, nor what listens on it alone: these only its operator names.
-  private static func credential(_ body: WireBody) throws(WireError) -> FederatedCredential {
+  private static func credential(
+    _ body: WireBody, isRemoved: Bool = false
+  ) throws(WireError) -> FederatedCredential {
     let issuer = try body.requiredText("issuer")
-    guard issuer.hasPrefix("https://") else { throw .badParameter("'issuer' is not an https URL.") }
+    guard isRemoved || issuer.hasPrefix("https://") else { throw .badParameter("'issuer' is not an https URL.") }
     return FederatedCredential(
       issuer: FederatedIssuer(issuer), subject: try body.requiredText("subject"),
       audience: try body.text("audience") ?? FederatedCredential.usualAudience)

@@ -9,39 +9,51 @@ import Synchronization
 /// Strangers can cause such records at no cost of theirs, so there are only so many a second of what is refused; the
 /// next one that is written tells how many were left out.
 final class AttemptLog: Sendable {
+  /// What was refused.
+  enum Kind: Int {
+    /// A credential.
+    case credential
+    /// Somebody whose credential is good.
+    case access
+  }
   private struct State {
     var second: Int64 = 0
     var count = 0
     var leftOut = 0
+
+    /// How many were left out before this one; `nil` for one that is left out itself.
+    mutating func take(at now: Int64) -> Int? {
+      if second != now { (second, count) = (now, 0) }
+      count += 1
+      guard count <= AttemptLog.mostPerSecond else {
+        leftOut += 1
+        return nil
+      }
+      defer { leftOut = 0 }
+      return leftOut
+    }
   }
   private let custody: KeyCustody
-  private let state = Mutex(State())
+  /// Of each kind, so that one leaves room for the other.
+  private let states = Mutex([State(), State()])
   private static let mostPerSecond = 20
 
   init(_ custody: KeyCustody) { self.custody = custody }
 
-  /// A credential that was refused.
+  /// Somebody who was refused.
   ///
   /// - Parameters:
-  ///   - rule: what refused one that is good in itself.
+  ///   - rule: what refused a credential that is good in itself.
   ///   - error: code and reason.
   func refused(
-    _ principal: String, _ method: String, at target: String, _ request: WireRequest, rule: String = "-",
+    _ principal: String, _ method: String, at target: String, _ request: WireRequest, _ kind: Kind = .credential,
+    rule: String = "-",
     error: String = "credentialRejected/wrong-secret"
   ) async {
     let now = custody.environment.time.now()
-    let leftOut = state.withLock { state -> Int? in
-      if state.second != now.seconds { (state.second, state.count) = (now.seconds, 0) }
-      state.count += 1
-      guard state.count <= Self.mostPerSecond else {
-        state.leftOut += 1
-        return nil
-      }
-      defer { state.leftOut = 0 }
-      return state.leftOut
-    }
+    let leftOut = states.withLock { states in states[kind.rawValue].take(at: now.seconds) }
     guard let leftOut else { return }
-    let rule = leftOut == 0 ? rule : "\(leftOut) more were left out"
+    let rule = leftOut == 0 ? rule : "\(rule == "-" ? "" : "\(rule), ")\(leftOut) more were left out"
     let event = AuditEvent(
       time: now, principal: principal, method: method, action: "authenticate", target: target, resource: nil,
       rule: rule, outcome: .refused, error: error, requestID: request.id,

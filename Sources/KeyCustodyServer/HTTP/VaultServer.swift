@@ -199,9 +199,10 @@ public final class VaultServer: Sendable {
     let tenant = definition?.tenant ?? settings.tenant
     let caller = try await authenticate(request, tenant)
     guard definition != nil, caller.id.tenant == tenant else {
+      let isOther = caller.id.tenant != tenant
       await attempts.refused(
-        caller.id.description, caller.method.rawValue, at: "https://\(request.host)", request, rule: "other-tenant",
-        error: "denied/access-denied")
+        caller.id.description, caller.method.rawValue, at: "https://\(request.host)", request, .access,
+        rule: isOther ? "other-tenant" : "-", error: isOther ? "denied/access-denied" : "notFound/vault-unknown")
       throw refused(tenant, Self.wrongIssuer)
     }
     let context = try context(request, caller)

@@ -159,8 +159,12 @@ enum DurableFile {
     return names
   }
 
-  /// Brings the names in a folder to the disk.
-  static func synchronize(_ folder: String) throws(KeyCustodyError) { try synchronizeFolder(of: "\(folder)/.") }
+  /// Brings the names in a folder to the disk, where there is one that is written.
+  static func synchronize(_ folder: String) throws(KeyCustodyError) {
+    do throws(SystemError) { try system.synchronizeFolder(of: "\(folder)/.") } catch {
+      guard error.code == EINVAL || error.code == EROFS else { throw failure(error, folder) }
+    }
+  }
 
   private static func synchronizeFolder(of path: String) throws(KeyCustodyError) {
     do throws(SystemError) { try system.synchronizeFolder(of: path) } catch { throw failure(error, path) }

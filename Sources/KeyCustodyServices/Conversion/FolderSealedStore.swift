@@ -127,11 +127,10 @@ public struct FolderSealedStore: SealedStore {
     let folder = self.folder(of: resource)
     return try await worker.run { () throws(KeyCustodyError) -> sending [SealedItem] in
       // A volume that is not mounted must not pass for a store without data: keys are destroyed on that evidence.
-      var isKnown = try DurableFile.mark(of: folder) != nil
-      if !isKnown { isKnown = try DurableFile.mark(of: self.markPath) != nil }
-      guard isKnown else {
+      // What a file system puts there by itself tells nothing.
+      guard try DurableFile.list(self.folder).contains(where: { ![".", "..", "lost+found"].contains($0) }) else {
         throw KeyCustodyError(
-          .notFound, .storeUnknown, "There is no sealed data in the folder '\(self.folder)', nor was there ever any.",
+          .notFound, .storeUnknown, "There is no folder '\(self.folder)', or nothing is in it, and never was.",
           remedy:
             "Check its name, and that its file system is mounted. Where a store begins empty, say so: prepare() in a "
             + "program, --without-stored-data on the command line.")
@@ -299,6 +298,8 @@ public struct FolderSealedStore: SealedStore {
   private func prepare(_ resource: ResourceID) async throws(KeyCustodyError) {
     let folder = self.folder(of: resource)
     try await worker.run { () throws(KeyCustodyError) in
+      // A folder of the resource's own may be all that this process may write in.
+      guard try DurableFile.mark(of: folder) == nil else { return }
       try makeFolder()
       try DurableFile.makeFolder(folder)
     }

@@ -1,4 +1,5 @@
 public import KeyCustody
+import Logging
 
 /// The end of a vault.
 extension Vaults {
@@ -6,9 +7,9 @@ extension Vaults {
   ///
   /// All its keys and secrets must have been purged, which purge protection puts off until their retention has run out.
   /// Its rules go, and the key that its backups are under: nothing restores them afterwards. Its name is not used again,
-  /// so that no address ever means something else. When it fails the vault is there as before, but perhaps without rules.
+  /// so that no address ever means something else. What is left behind by a failure ``purgeExpired()`` does.
   ///
-  /// - Throws: `notFound` (`vault-unknown`); `invalidInput` (`vault-not-empty`); what its key provider throws.
+  /// - Throws: `notFound` (`vault-unknown`); `invalidInput` (`vault-not-empty`); what the policy store throws.
   public func delete(_ name: VaultName, by administrator: Administrator = .host) async throws(KeyCustodyError) {
     let act = AdministrativeAct("vaults/delete", on: address(name))
     try await administration.change(act, by: administrator) { () async throws(KeyCustodyError) in
@@ -17,28 +18,77 @@ extension Vaults {
       // Told whatever comes of it: of a lost answer nobody knows.
       defer { self.tell(.vault(name)) }
       try await self.update(name) { $0.deleted = self.environment.time.now() }
-      do throws(KeyCustodyError) {
-        // Something may have been made in it at the last moment.
-        try await self.requireEmpty(name)
-        try await self.requests.forget(name)
-        _ = try await self.policies.remove(try Self.path(name, "policy"))
-        try await self.destroyInternalKey(of: vault)
-      } catch {
-        _ = try await self.records.update(try Self.path(name, "definition")) { $0.deleted = nil }
+      // Whoever makes something in it from now on finds it deleted (``confirm(_:in:of:)``); what was made before is seen.
+      do throws(KeyCustodyError) { try await self.requireEmpty(name) } catch {
+        try? await self.revive(name)
         throw error
       }
+      try await self.conclude(name)
+      do throws(KeyCustodyError) { try await self.clear(vault) } catch {
+        self.environment.logger.warning(
+          "what a deleted vault left is removed later", metadata: ["vault": "\(name)", "error": "\(error)"])
+      }
     }
+  }
+
+  /// Brings a deletion that was cut off to an end: takes it back where there is something in the vault.
+  func settle(_ vault: VaultRecord) async throws(KeyCustodyError) {
+    let name = vault.definition.name
+    if vault.isEnded != true {
+      do throws(KeyCustodyError) { try await requireEmpty(name) } catch {
+        guard error.reason == .vaultNotEmpty else { throw error }
+        return try await revive(name)
+      }
+      try await conclude(name)
+    }
+    try await clear(vault)
+  }
+
+  /// Makes sure that a record that was just created is in a vault that is there; from one that is not it is taken back.
+  func confirm<Value>(
+    _ path: RecordKey, in view: RecordView<Value>, of vault: VaultName
+  ) async throws(KeyCustodyError) {
+    guard try await definition(vault) == nil else { return }
+    _ = try? await view.remove(path)
+    throw VaultErrors.vaultUnknown(vault)
+  }
+
+  private func revive(_ name: VaultName) async throws(KeyCustodyError) {
+    _ = try await records.update(try Self.path(name, "definition")) { record in
+      if record.isEnded != true { record.deleted = nil }
+    }
+  }
+
+  private func conclude(_ name: VaultName) async throws(KeyCustodyError) {
+    _ = try await records.update(try Self.path(name, "definition")) { (record) throws(KeyCustodyError) in
+      // Somebody else found something in it.
+      guard record.deleted != nil else { throw Self.notEmpty(name, "something") }
+      record.isEnded = true
+    }
+  }
+
+  /// Removes what is a vault's own; may be repeated.
+  private func clear(_ vault: VaultRecord) async throws(KeyCustodyError) {
+    try await requests.forget(vault.definition.name)
+    _ = try await policies.remove(try Self.path(vault.definition.name, "policy"))
+    try await destroyInternalKey(of: vault)
   }
 
   /// Refuses unless neither keys nor secrets are there, deleted ones included.
   private func requireEmpty(_ name: VaultName) async throws(KeyCustodyError) {
     for kind in ["keys", "secrets"] {
       guard try await records.store.list(prefix: "vaults/\(name.folded)/\(kind)/", after: nil, limit: 1).isEmpty else {
-        throw KeyCustodyError(
-          .invalidInput, .vaultNotEmpty, "The vault '\(name)' still holds \(kind).",
-          remedy: "Delete and purge them first; under purge protection they go when their retention has run out.")
+        throw Self.notEmpty(name, kind)
       }
     }
+  }
+
+  private static func notEmpty(_ name: VaultName, _ what: String) -> KeyCustodyError {
+    KeyCustodyError(
+      .invalidInput, .vaultNotEmpty, "The vault '\(name)' still holds \(what).",
+      remedy:
+        "Delete and purge all keys and secrets first; under purge protection they go when their retention has run out."
+    )
   }
 
   private func destroyInternalKey(of vault: VaultRecord) async throws(KeyCustodyError) {
@@ -50,7 +100,6 @@ extension Vaults {
       // Never made, or destroyed by an attempt whose answer was lost.
       guard error.code == .notFound else { throw error }
     }
-    // In a vault that is gone it does no harm.
-    _ = try? await internalKeys.remove(path)
+    _ = try await internalKeys.remove(path)
   }
 }

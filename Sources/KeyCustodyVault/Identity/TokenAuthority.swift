@@ -60,7 +60,7 @@ struct TokenAuthority: Sendable {
   ) async throws(KeyCustodyError) -> SigningKey {
     let records = RecordView<SigningKey>(store)
     let name = try RecordKey("directory/signing-key")
-    let context = CallContext(purpose: .token)
+    let context = CallContext(purpose: .token, deadline: environment.time.running() + .seconds(60))
     let types: [KeyType] = [.ec(.p256), .rsa(bits: 2048)]
     var found = try await records.read(name)
     if found == nil {
@@ -101,6 +101,9 @@ struct TokenAuthority: Sendable {
     return key
   }
 
+  /// How long a signature may take.
+  private static let patience = Duration.seconds(10)
+
   /// The `iss` of a tenant's tokens.
   func issuer(of tenant: TenantID) -> String { "\(issuer)/\(tenant.folded)/v2.0" }
 
@@ -122,10 +125,11 @@ struct TokenAuthority: Sendable {
     ]
     let signed = header.bytes.base64URL + "." + claims.json.bytes.base64URL
     let digest = try Hashing.digest(key.algorithm.hash, Array(signed.utf8))
+    // Whoever waits for a token may have no deadline of their own.
+    let context = CallContext(
+      purpose: .token, principal: record.id, deadline: environment.time.running() + Self.patience)
     let signature = try await signer.sign(
-      digest,
-      with: SignRequest(
-        version: key.version, algorithm: key.algorithm, context: CallContext(purpose: .token, principal: record.id)))
+      digest, with: SignRequest(version: key.version, algorithm: key.algorithm, context: context))
     return signed + "." + signature.base64URL
   }
 

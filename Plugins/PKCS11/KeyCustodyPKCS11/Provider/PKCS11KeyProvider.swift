@@ -135,7 +135,8 @@ final class PKCS11KeyProvider: KeyProvider {
         try withExtendedLifetime(ticket) { () throws(PKCS11Failure) in try work(session, progress) }
       }
     } catch {
-      guard error.retryClass == .later, progress.isBegun else { throw error }
+      // A PIN that is refused when the session is made anew says nothing of what was done before.
+      guard error.retryClass == .later || error.code == .credentialRejected, progress.isBegun else { throw error }
       throw KeyCustodyError(
         .timeout, error.reason, "\(error.message) Whether the token made or destroyed the key is unknown.",
         remedy: "Look (describe) before trying again. \(error.remedy)", retryAfter: error.retryAfter,

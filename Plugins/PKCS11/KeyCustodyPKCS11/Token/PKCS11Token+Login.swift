@@ -4,7 +4,7 @@ import Synchronization
 
 /// The one login, and the session that keeps it.
 extension PKCS11Token {
-  /// Opens the keeper's session anew and logs in with a PIN, once.
+  /// Opens the keeper's session anew and logs in with a PIN, once; no other token that is in the slot by now is shown it.
   ///
   /// Blocks; called inside the module.
   func logIn(
@@ -14,7 +14,12 @@ extension PKCS11Token {
     let keeper = try CryptokiSession(self, Standing(epoch: module.epoch, slot: slot))
     login.keeper = keeper
     login.epoch = module.epoch
-    do throws(PKCS11Failure) { try present(pin, &login, keeper.handle, now) } catch {
+    do throws(PKCS11Failure) {
+      guard try module.cryptoki.tokenInfo(slot).instance == info.instance else {
+        throw PKCS11Failure.code(CKR_TOKEN_NOT_PRESENT, "C_GetTokenInfo")
+      }
+      try present(pin, &login, keeper.handle, now)
+    } catch {
       closeKeeper(&login)
       throw error
     }

@@ -130,7 +130,7 @@ final class Server: Sendable {
   ) throws(KeyCustodyError) -> ServerConnection {
     let hosts = settings.hosts
     let first = state.withLock { $0.host } % hosts.count
-    var failure = KeyCustodyError.serverUnreachable(place, "It did not answer in time.", nil)
+    var failure: KeyCustodyError?
     for turn in hosts.indices {
       let host = (first + turn) % hosts.count
       let now = ContinuousClock.now
@@ -141,10 +141,11 @@ final class Server: Sendable {
         return connection
       } catch {
         guard [.unavailable, .busy].contains(error.code) else { throw error }
-        failure = error
+        // What a server said tells more than that another did not.
+        if failure == nil || error.isOfServer && failure?.isOfServer != true { failure = error }
       }
     }
-    throw failure
+    throw failure ?? .serverUnreachable(place, "It did not answer in time.", nil)
   }
 
   /// Puts the next try off: by 50 ms at first, by up to a second in the end, and not by all processes alike.
@@ -158,4 +159,9 @@ final class Server: Sendable {
     }
     if isFirst { settings.environment.logger.warning("\(error.debugDescription)") }
   }
+}
+
+extension KeyCustodyError {
+  /// Whether a server gave it a code.
+  fileprivate var isOfServer: Bool { diagnostic?.hasPrefix("SQLSTATE") ?? false }
 }
