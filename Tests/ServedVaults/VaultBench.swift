@@ -46,14 +46,22 @@
         for: PrincipalID("contoso/owner"), audience: "https://\(domain)", lifetime: .seconds(36000))
     }
 
-    /// A port that nobody listens on now: the vaults' addresses must have it before they are served.
+    /// A port that nobody listens on: the vaults' addresses must have it before they are served.
+    ///
+    /// Of those that no connection to elsewhere is given meanwhile (ip_local_port_range), each once.
     package static func freePort() async throws -> Int {
-      let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-        .bind(host: "127.0.0.1", port: 0).get()
-      let port = channel.localAddress?.port ?? 0
-      try await channel.close()
-      return port
+      while true {
+        let port = 18_000 + (nextPort.add(1, ordering: .relaxed).oldValue & 0x1fff)
+        guard
+          let channel = try? await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1).bind(host: "127.0.0.1", port: port).get()
+        else { continue }
+        try await channel.close()
+        return port
+      }
     }
+
+    private static let nextPort = Atomic(Int.random(in: 0..<0x2000))
 
     /// Makes a vault in which the client may do everything, and answers its name.
     package func makeVault(purgeProtection: Bool = false) async throws -> String {
