@@ -165,6 +165,8 @@ extension Vaults {
       guard error.reason == .alreadyExists else { throw error }
     }
     guard let ready = try await internalKeys.update(path, { $0.isReady = true }) else {
+      // Of a vault that was deleted meanwhile.
+      _ = try? await admission.provider.destroy(meant.version, context: context)
       throw VaultErrors.vaultUnknown(admission.vault.name)
     }
     return ready

@@ -44,12 +44,19 @@ struct VaultRecord: Codable, Sendable {
   var created: Timestamp
   /// From where it may be reached; absent: from everywhere.
   var networkRules: NetworkRules?
-  /// When its deletion began.
-  var deleted: Timestamp?
-  /// Whether it held nothing after that: then its end is certain, and its name is not used again.
-  var isEnded: Bool?
+  /// That it is deleted, or about to be.
+  var deletion: VaultDeletion?
 
   var network: NetworkRules { networkRules ?? .everywhere }
+}
+
+/// The deletion of a vault.
+struct VaultDeletion: Codable, Sendable, Hashable {
+  /// Tells it from another one.
+  var id: String
+  var began: Timestamp
+  /// Whether the vault held nothing after it began: then its end is certain, and its name is not used again.
+  var isEnded = false
 }
 
 /// Something about a vault that was changed, and may have taken away access.

@@ -109,7 +109,9 @@ extension Vaults {
   ) async throws(KeyCustodyError) {
     let path = try Self.path(uri)
     let planned = Self.restoring(record)
-    if try await keys.create(path, planned) { return try await confirm(path, in: keys, of: admission.vault.name) }
+    if try await keys.create(path, planned) {
+      return try await confirm(path, planned, in: keys, of: admission.vault.name)
+    }
     guard let found = try await keys.readRevised(path) else { throw VaultErrors.changedMeanwhile(uri) }
     if let deletion = found.value.deletion {
       throw VaultErrors.recoverable(uri.description, until: deletion.scheduledPurge)

@@ -24,8 +24,8 @@ extension Vaults {
         round.failed.append("https://\(vault.name.folded).\(domain)")
       }
     }
-    for vault in try await everyRecord() where vault.deleted != nil {
-      do throws(KeyCustodyError) { try await settle(vault) } catch {
+    for vault in try await everyRecord() where vault.deletion != nil {
+      do throws(KeyCustodyError) { try await settle(vault.definition.name) } catch {
         round.failed.append(address(vault.definition.name))
       }
     }

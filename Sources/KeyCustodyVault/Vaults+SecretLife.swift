@@ -161,7 +161,7 @@ extension Vaults {
     var planned = record
     for index in planned.allVersions.indices { planned.allVersions[index].isReady = false }
     if try await secrets.create(path, planned) {
-      try await confirm(path, in: secrets, of: try uri.vault)
+      try await confirm(path, planned, in: secrets, of: try uri.vault)
       return planned
     }
     let restored = Set(planned.allVersions.map(\.version))

@@ -46,9 +46,13 @@ extension Vaults {
     var fresh = key
     fresh.allVersions = [planned]
     for attempt in 0..<Self.entries {
-      if onExisting == .addVersion, let added = try await add(planned, to: uri, like: key, backups) { return added }
+      if onExisting == .addVersion, let added = try await add(planned, to: uri, like: key, backups) {
+        // What it was added to may just have been made, in a vault that is no more.
+        _ = try await required(admission.vault.name)
+        return added
+      }
       if try await keys.create(path, fresh) {
-        try await confirm(path, in: keys, of: admission.vault.name)
+        try await confirm(path, fresh, in: keys, of: admission.vault.name)
         return (planned, fresh)
       }
       guard let found = try await keys.readRevised(path) else { continue }

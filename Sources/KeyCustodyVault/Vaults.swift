@@ -58,7 +58,7 @@ public final class Vaults: Sendable {
 
   /// A vault's definition; `nil` when there is none.
   public func definition(_ name: VaultName) async throws(KeyCustodyError) -> VaultDefinition? {
-    guard let record = try await records.read(try Self.path(name, "definition")), record.deleted == nil else {
+    guard let record = try await records.read(try Self.path(name, "definition")), record.deletion == nil else {
       return nil
     }
     return record.definition
@@ -66,7 +66,7 @@ public final class Vaults: Sendable {
 
   /// Every vault there is.
   public func definitions() async throws(KeyCustodyError) -> [VaultDefinition] {
-    try await everyRecord().filter { $0.deleted == nil }.map(\.definition)
+    try await everyRecord().filter { $0.deletion == nil }.map(\.definition)
   }
 
   /// Every vault there is or was.
@@ -88,7 +88,7 @@ public final class Vaults: Sendable {
   }
 
   func required(_ name: VaultName) async throws(KeyCustodyError) -> VaultRecord {
-    guard let record = try await records.read(try Self.path(name, "definition")), record.deleted == nil else {
+    guard let record = try await records.read(try Self.path(name, "definition")), record.deletion == nil else {
       throw VaultErrors.vaultUnknown(name)
     }
     return record

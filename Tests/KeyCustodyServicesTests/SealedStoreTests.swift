@@ -251,6 +251,11 @@ struct SealedStoreTests {
     // What is left of a volume that is not mounted: an empty folder.
     try FileManager.default.createDirectory(atPath: folder.appending("not-mounted"), withIntermediateDirectories: false)
     #expect(await failure { try await notes.resumeConversion(of: [store]) }?.reason == .storeUnknown)
+    // Or one with somebody else's files.
+    try folder.write([1], to: "not-mounted/NOT_MOUNTED")
+    try FileManager.default.createDirectory(
+      atPath: folder.appending("not-mounted/lost"), withIntermediateDirectories: false)
+    #expect(await failure { try await notes.resumeConversion(of: [store]) }?.reason == .storeUnknown)
     let empty = try FolderSealedStore(folder: folder.appending("empty"))
     for _ in 0..<2 { try await empty.prepare() }
     #expect(try await empty.items(of: notes.id, after: nil, limit: 10).isEmpty)

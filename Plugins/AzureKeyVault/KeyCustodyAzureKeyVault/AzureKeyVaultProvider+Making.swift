@@ -178,7 +178,9 @@ extension AzureKeyVaultProvider {
     _ mine: KeyVersionItem, _ found: [KeyVersionItem], _ version: KeyVersionID, _ mark: String, _ deadline: Duration
   ) async throws(KeyCustodyError) -> RemoteKey {
     guard found.contains(where: { $0.mark != mark && $0.created <= mine.created }) else {
-      return try await look(version, deadline)
+      do throws(KeyCustodyError) { return try await look(version, deadline) } catch {
+        throw .unknownOutcome(settings.vault.authority, error.debugDescription)
+      }
     }
     for item in found where item.mark == mark {
       let ask = VaultAsk(

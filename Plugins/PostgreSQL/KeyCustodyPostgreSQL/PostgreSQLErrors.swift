@@ -102,6 +102,19 @@ extension KeyCustodyError {
       diagnostic: diagnostic)
   }
 
+  /// A user who showed a password and was not let in, for whatever reason.
+  static func loginRefused(_ place: String, _ diagnostic: String?) -> KeyCustodyError {
+    KeyCustodyError(
+      .credentialRejected, loginRefused, "The database '\(place)' does not let this user in.",
+      remedy:
+        "Put the right password into the file that 'passwordFile' names; or have the server's administrator look at LOGIN of "
+        + "the user, at pg_hba.conf, and at what checks passwords. The password is shown again after a minute.",
+      diagnostic: diagnostic)
+  }
+
+  /// A login that was refused for another reason than the password, perhaps.
+  static let loginRefused = Reason("login-refused")
+
   /// A store that is not what was written.
   static func damagedStore(_ place: String, _ what: String, diagnostic: String? = nil) -> KeyCustodyError {
     KeyCustodyError(

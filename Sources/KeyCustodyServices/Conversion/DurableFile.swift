@@ -159,10 +159,10 @@ enum DurableFile {
     return names
   }
 
-  /// Brings the names in a folder to the disk, where there is one that is written.
+  /// Brings the names in a folder to the disk; where a file system has no such thing, nothing in it changes either.
   static func synchronize(_ folder: String) throws(KeyCustodyError) {
     do throws(SystemError) { try system.synchronizeFolder(of: "\(folder)/.") } catch {
-      guard error.code == EINVAL || error.code == EROFS else { throw failure(error, folder) }
+      guard error.code == EINVAL else { throw failure(error, folder) }
     }
   }
 

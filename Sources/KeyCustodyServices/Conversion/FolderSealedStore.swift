@@ -127,10 +127,9 @@ public struct FolderSealedStore: SealedStore {
     let folder = self.folder(of: resource)
     return try await worker.run { () throws(KeyCustodyError) -> sending [SealedItem] in
       // A volume that is not mounted must not pass for a store without data: keys are destroyed on that evidence.
-      // What a file system puts there by itself tells nothing.
-      guard try DurableFile.list(self.folder).contains(where: { ![".", "..", "lost+found"].contains($0) }) else {
+      guard try self.isKnown(folder) else {
         throw KeyCustodyError(
-          .notFound, .storeUnknown, "There is no folder '\(self.folder)', or nothing is in it, and never was.",
+          .notFound, .storeUnknown, "Nothing tells that sealed data was ever kept in the folder '\(self.folder)'.",
           remedy:
             "Check its name, and that its file system is mounted. Where a store begins empty, say so: prepare() in a "
             + "program, --without-stored-data on the command line.")
@@ -308,6 +307,15 @@ public struct FolderSealedStore: SealedStore {
   private func makeFolder() throws(KeyCustodyError) {
     try DurableFile.makeFolder(folder)
     try DurableFile.makeEmpty(markPath)
+  }
+
+  /// Whether the folder is one of sealed data: a resource's is there, or the mark, or what was kept before there were marks.
+  private func isKnown(_ resource: String) throws(KeyCustodyError) -> Bool {
+    for path in [resource, markPath] where try DurableFile.mark(of: path) != nil { return true }
+    return try DurableFile.list(folder).contains { name in
+      guard !name.hasPrefix("."), let inside = try? DurableFile.list("\(folder)/\(name)") else { return false }
+      return inside.contains { $0.hasSuffix(".sealed") }
+    }
   }
 
   /// Tells this folder from the empty one that shows where a file system is not mounted.

@@ -129,7 +129,7 @@ extension Vaults {
   /// Changes a vault that is there.
   func update(_ name: VaultName, _ change: (inout VaultRecord) -> Void) async throws(KeyCustodyError) {
     let written = try await records.update(try Self.path(name, "definition")) { (record) throws(KeyCustodyError) in
-      guard record.deleted == nil else { throw VaultErrors.vaultUnknown(name) }
+      guard record.deletion == nil else { throw VaultErrors.vaultUnknown(name) }
       change(&record)
     }
     guard written != nil else { throw VaultErrors.vaultUnknown(name) }

@@ -15,15 +15,17 @@ extension Vaults {
     try await administration.change(act, by: administrator) { () async throws(KeyCustodyError) in
       let vault = try await self.required(name)
       try await self.requireEmpty(name)
+      let deletion = VaultDeletion(
+        id: try self.environment.random.bytes(16).hexadecimal, began: self.environment.time.now())
       // Told whatever comes of it: of a lost answer nobody knows.
       defer { self.tell(.vault(name)) }
-      try await self.update(name) { $0.deleted = self.environment.time.now() }
-      // Whoever makes something in it from now on finds it deleted (``confirm(_:in:of:)``); what was made before is seen.
+      try await self.update(name) { $0.deletion = deletion }
+      // Whoever makes something in it from now on finds it deleted (``confirm(_:_:in:of:)``); what was made is seen.
       do throws(KeyCustodyError) { try await self.requireEmpty(name) } catch {
-        try? await self.revive(name)
-        throw error
+        // Unless upkeep found it empty, and brought this to its end.
+        guard try await self.revive(name, deletion) else { throw error }
       }
-      try await self.conclude(name)
+      try await self.conclude(name, deletion)
       do throws(KeyCustodyError) { try await self.clear(vault) } catch {
         self.environment.logger.warning(
           "what a deleted vault left is removed later", metadata: ["vault": "\(name)", "error": "\(error)"])
@@ -32,38 +34,48 @@ extension Vaults {
   }
 
   /// Brings a deletion that was cut off to an end: takes it back where there is something in the vault.
-  func settle(_ vault: VaultRecord) async throws(KeyCustodyError) {
-    let name = vault.definition.name
-    if vault.isEnded != true {
+  func settle(_ name: VaultName) async throws(KeyCustodyError) {
+    guard let vault = try await records.read(try Self.path(name, "definition")), let deletion = vault.deletion else {
+      return
+    }
+    if !deletion.isEnded {
       do throws(KeyCustodyError) { try await requireEmpty(name) } catch {
         guard error.reason == .vaultNotEmpty else { throw error }
-        return try await revive(name)
+        guard try await revive(name, deletion) else { return }
       }
-      try await conclude(name)
+      try await conclude(name, deletion)
     }
     try await clear(vault)
   }
 
-  /// Makes sure that a record that was just created is in a vault that is there; from one that is not it is taken back.
-  func confirm<Value>(
-    _ path: RecordKey, in view: RecordView<Value>, of vault: VaultName
+  /// Makes sure that a record that was just created is in a vault that is there; from one that is not it is taken back,
+  /// unless somebody else had a hand in it.
+  func confirm<Value: Equatable>(
+    _ path: RecordKey, _ created: Value, in view: RecordView<Value>, of vault: VaultName
   ) async throws(KeyCustodyError) {
     guard try await definition(vault) == nil else { return }
-    _ = try? await view.remove(path)
+    if let found = try? await view.readRevised(path), found.value == created {
+      _ = try? await view.store.delete(path, expecting: found.revision)
+    }
     throw VaultErrors.vaultUnknown(vault)
   }
 
-  private func revive(_ name: VaultName) async throws(KeyCustodyError) {
-    _ = try await records.update(try Self.path(name, "definition")) { record in
-      if record.isEnded != true { record.deleted = nil }
+  /// Takes a deletion back.
+  ///
+  /// - Returns: whether that is too late, since it came to its end.
+  private func revive(_ name: VaultName, _ deletion: VaultDeletion) async throws(KeyCustodyError) -> Bool {
+    let found = try await records.update(try Self.path(name, "definition")) { record in
+      if record.deletion?.id == deletion.id, record.deletion?.isEnded == false { record.deletion = nil }
     }
+    return found?.deletion?.id == deletion.id
   }
 
-  private func conclude(_ name: VaultName) async throws(KeyCustodyError) {
+  /// Ends a vault that was seen to hold nothing after its deletion began.
+  private func conclude(_ name: VaultName, _ deletion: VaultDeletion) async throws(KeyCustodyError) {
     _ = try await records.update(try Self.path(name, "definition")) { (record) throws(KeyCustodyError) in
-      // Somebody else found something in it.
-      guard record.deleted != nil else { throw Self.notEmpty(name, "something") }
-      record.isEnded = true
+      // Somebody else found something in it, and took the deletion back.
+      guard record.deletion?.id == deletion.id else { throw Self.notEmpty(name, "something") }
+      record.deletion?.isEnded = true
     }
   }
 

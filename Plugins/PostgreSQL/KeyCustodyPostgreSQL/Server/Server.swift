@@ -12,8 +12,8 @@ final class Server: Sendable {
     var failures = 0
     var next = ContinuousClock.now
     var cause: KeyCustodyError?
-    /// A digest of the password that was refused.
-    var refused: [UInt8]?
+    /// A digest of the password that was refused, and until when it is not shown again; `nil`: until it is another one.
+    var refused: (digest: [UInt8], until: ContinuousClock.Instant?)?
     /// The host that was there the last time.
     var host = 0
   }
@@ -113,11 +113,18 @@ final class Server: Sendable {
     }
     let digest = code.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
     let password: SecretBytes? = consume read
-    guard state.withLock({ $0.refused }) != digest else { throw .passwordRefused(place, "not shown again") }
+    if let refused = state.withLock({ $0.refused }), refused.digest == digest, refused.until.map({ .now < $0 }) ?? true
+    {
+      throw refused.until == nil
+        ? .passwordRefused(place, "not shown again") : .loginRefused(place, "not shown again for now")
+    }
     do throws(KeyCustodyError) {
       return try reach(password: password, by: deadline)
     } catch {
-      if error.code == .credentialRejected { state.withLock { $0.refused = digest } }
+      if error.code == .credentialRejected {
+        let until: ContinuousClock.Instant? = error.reason == KeyCustodyError.loginRefused ? .now + .seconds(60) : nil
+        state.withLock { $0.refused = (digest, until) }
+      }
       throw error
     }
   }

@@ -39,8 +39,8 @@ final class ServerConnection {
       switch error {
       case .late: throw .serverUnreachable(place, "It did not answer in time.", nil)
       case .refused("28000", let words) where unsafe PQconnectionUsedPassword(handle) != 0:
-        // So says who has passwords checked elsewhere (LDAP, PAM, RADIUS).
-        throw .passwordRefused(place, "SQLSTATE 28000 \(words)")
+        // So says who has passwords checked elsewhere (LDAP, PAM, RADIUS), and who lets nobody in for now.
+        throw .loginRefused(place, "SQLSTATE 28000 \(words)")
       case .refused(let state, let words): throw KeyCustodyError(refusal: state, "SQLSTATE \(state) \(words)", place)
       case .lost(let words):
         throw .serverUnreachable(
