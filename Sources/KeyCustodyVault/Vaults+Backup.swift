@@ -110,7 +110,7 @@ extension Vaults {
     let path = try Self.path(uri)
     let planned = Self.restoring(record)
     if try await keys.create(path, planned) {
-      return try await confirm(path, planned, in: keys, of: admission.vault.name)
+      return try await confirm(planned.allVersions, at: uri, in: admission.vault.name)
     }
     guard let found = try await keys.readRevised(path) else { throw VaultErrors.changedMeanwhile(uri) }
     if let deletion = found.value.deletion {
@@ -118,9 +118,11 @@ extension Vaults {
     }
     guard found.value.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
     // What is left of something that was cut off: the same restoration goes on, anything else makes way.
-    guard found.value != planned else { return }
-    guard try await replace(found, by: planned, at: uri, admission, context) else {
-      throw VaultErrors.changedMeanwhile(uri)
+    if found.value != planned {
+      guard try await replace(found, by: planned, at: uri, admission, context) else {
+        throw VaultErrors.changedMeanwhile(uri)
+      }
     }
+    try await confirm(planned.allVersions, at: uri, in: admission.vault.name)
   }
 }

@@ -161,7 +161,7 @@ extension Vaults {
     var planned = record
     for index in planned.allVersions.indices { planned.allVersions[index].isReady = false }
     if try await secrets.create(path, planned) {
-      try await confirm(path, planned, in: secrets, of: try uri.vault)
+      try await confirm(planned.allVersions, at: uri, in: try uri.vault)
       return planned
     }
     let restored = Set(planned.allVersions.map(\.version))
@@ -176,6 +176,7 @@ extension Vaults {
       found.allVersions = others + planned.allVersions
     }
     guard let entered else { throw VaultErrors.secretPurged(uri) }
+    try await confirm(planned.allVersions, at: uri, in: try uri.vault)
     return entered
   }
 

@@ -146,7 +146,7 @@ extension Vaults {
     let path = try Self.path(uri)
     let fresh = SecretRecord(name: uri.name, allVersions: [planned])
     if try await secrets.create(path, fresh) {
-      try await confirm(path, fresh, in: secrets, of: vault.name)
+      try await confirm([planned], at: uri, in: vault.name)
       return (nil, true)
     }
     var earlier: SecretVersionRecord?
@@ -160,8 +160,7 @@ extension Vaults {
       try RecordRoom.checkVersions(record, of: uri.description)
     }
     guard let updated else { throw VaultErrors.secretPurged(uri) }
-    // What it was added to may just have been made, in a vault that is no more.
-    _ = try await required(vault.name)
+    try await confirm(earlier == nil ? [planned] : [], at: uri, in: vault.name)
     guard let earlier else { return (nil, true) }
     return (earlier.isReady ? bundle(updated, earlier, in: vault) : nil, false)
   }

@@ -47,12 +47,11 @@ extension Vaults {
     fresh.allVersions = [planned]
     for attempt in 0..<Self.entries {
       if onExisting == .addVersion, let added = try await add(planned, to: uri, like: key, backups) {
-        // What it was added to may just have been made, in a vault that is no more.
-        _ = try await required(admission.vault.name)
+        try await confirm([planned], at: uri, in: admission.vault.name)
         return added
       }
       if try await keys.create(path, fresh) {
-        try await confirm(path, fresh, in: keys, of: admission.vault.name)
+        try await confirm([planned], at: uri, in: admission.vault.name)
         return (planned, fresh)
       }
       guard let found = try await keys.readRevised(path) else { continue }
@@ -61,13 +60,19 @@ extension Vaults {
       }
       if onExisting == .refuse {
         guard found.value.allVersions.allSatisfy({ $0.stage != .ready }) else { throw VaultErrors.exists(uri) }
-        if let version = Self.resumable(planned, of: key, in: found.value, admission) { return (version, fresh) }
+        if let version = Self.resumable(planned, of: key, in: found.value, admission) {
+          try await confirm([], at: uri, in: admission.vault.name)
+          return (version, fresh)
+        }
         // Somebody else is at it too: not what that one makes is destroyed next.
         guard attempt == 0 else { break }
       } else if Self.takesAnother(found.value, backups) {
         continue
       }
-      if try await replace(found, by: fresh, at: uri, admission, context) { return (planned, fresh) }
+      if try await replace(found, by: fresh, at: uri, admission, context) {
+        try await confirm([planned], at: uri, in: admission.vault.name)
+        return (planned, fresh)
+      }
     }
     throw VaultErrors.changedMeanwhile(uri)
   }

@@ -55,6 +55,19 @@ struct PostgreSQLStoreTests {
     }
   }
 
+  @Test("A password that was refused is not shown again; a login that was, half as often each time")
+  func refusedPassword() {
+    let start = ContinuousClock.now
+    let wrong = RefusedPassword([1], after: nil, isForGood: true, at: start)
+    #expect(wrong.isKept(at: start + .seconds(1_000_000)))
+    var refused = RefusedPassword([1], after: nil, isForGood: false, at: start)
+    #expect(refused.isKept(at: start + .seconds(59)) && !refused.isKept(at: start + .seconds(60)))
+    for pause in [120, 240, 480, 960, 1920, 3600, 3600] {
+      refused = RefusedPassword([1], after: refused, isForGood: false, at: start)
+      #expect(refused.pause == .seconds(pause))
+    }
+  }
+
   @Test("Of several hosts the primary is wanted unless the address says otherwise, and each is asked by itself")
   func hosts() throws {
     for (url, due) in [

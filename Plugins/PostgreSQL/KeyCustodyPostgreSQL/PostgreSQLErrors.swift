@@ -108,7 +108,7 @@ extension KeyCustodyError {
       .credentialRejected, loginRefused, "The database '\(place)' does not let this user in.",
       remedy:
         "Put the right password into the file that 'passwordFile' names; or have the server's administrator look at LOGIN of "
-        + "the user, at pg_hba.conf, and at what checks passwords. The password is shown again after a minute.",
+        + "the user, at pg_hba.conf, and at what checks passwords. The password is shown again after a minute, later after an hour.",
       diagnostic: diagnostic)
   }
 

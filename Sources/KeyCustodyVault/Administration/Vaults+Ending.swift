@@ -20,7 +20,7 @@ extension Vaults {
       // Told whatever comes of it: of a lost answer nobody knows.
       defer { self.tell(.vault(name)) }
       try await self.update(name) { $0.deletion = deletion }
-      // Whoever makes something in it from now on finds it deleted (``confirm(_:_:in:of:)``); what was made is seen.
+      // Whoever makes something in it from now on finds it deleted (`confirm`); what was made is seen.
       do throws(KeyCustodyError) { try await self.requireEmpty(name) } catch {
         // Unless upkeep found it empty, and brought this to its end.
         guard try await self.revive(name, deletion) else { throw error }
@@ -48,14 +48,38 @@ extension Vaults {
     try await clear(vault)
   }
 
-  /// Makes sure that a record that was just created is in a vault that is there; from one that is not it is taken back,
-  /// unless somebody else had a hand in it.
-  func confirm<Value: Equatable>(
-    _ path: RecordKey, _ created: Value, in view: RecordView<Value>, of vault: VaultName
+  /// Makes sure that key versions that were just entered are in a vault that is there; otherwise they are taken back.
+  ///
+  /// Whoever deletes the vault looks for records after marking it, so that one of the two sees the other.
+  func confirm(
+    _ versions: [KeyVersionRecord], at uri: KeyURI, in vault: VaultName
   ) async throws(KeyCustodyError) {
     guard try await definition(vault) == nil else { return }
-    if let found = try? await view.readRevised(path), found.value == created {
-      _ = try? await view.store.delete(path, expecting: found.revision)
+    let path = try Self.path(uri)
+    _ = try? await keys.update(path) { record in
+      record.allVersions.removeAll { entry in
+        versions.contains { $0.version == entry.version && $0.stage == entry.stage }
+      }
+    }
+    if let left = try? await keys.readRevised(path), left.value.allVersions.isEmpty {
+      _ = try? await keys.store.delete(path, expecting: left.revision)
+    }
+    throw VaultErrors.vaultUnknown(vault)
+  }
+
+  /// The same of versions of a secret.
+  func confirm(
+    _ versions: [SecretVersionRecord], at uri: SecretURI, in vault: VaultName
+  ) async throws(KeyCustodyError) {
+    guard try await definition(vault) == nil else { return }
+    let path = try Self.path(uri)
+    _ = try? await secrets.update(path) { record in
+      record.allVersions.removeAll { entry in
+        !entry.isReady && versions.contains { $0.version == entry.version }
+      }
+    }
+    if let left = try? await secrets.readRevised(path), left.value.allVersions.isEmpty {
+      _ = try? await secrets.store.delete(path, expecting: left.revision)
     }
     throw VaultErrors.vaultUnknown(vault)
   }

@@ -12,8 +12,7 @@ final class Server: Sendable {
     var failures = 0
     var next = ContinuousClock.now
     var cause: KeyCustodyError?
-    /// A digest of the password that was refused, and until when it is not shown again; `nil`: until it is another one.
-    var refused: (digest: [UInt8], until: ContinuousClock.Instant?)?
+    var refused: RefusedPassword?
     /// The host that was there the last time.
     var host = 0
   }
@@ -113,17 +112,19 @@ final class Server: Sendable {
     }
     let digest = code.withBytes { bytes in (0..<bytes.byteCount).map { bytes[$0] } }
     let password: SecretBytes? = consume read
-    if let refused = state.withLock({ $0.refused }), refused.digest == digest, refused.until.map({ .now < $0 }) ?? true
-    {
-      throw refused.until == nil
+    let refused = state.withLock { $0.refused }.flatMap { $0.digest == digest ? $0 : nil }
+    if let refused, refused.isKept(at: .now) {
+      throw refused.pause == nil
         ? .passwordRefused(place, "not shown again") : .loginRefused(place, "not shown again for now")
     }
     do throws(KeyCustodyError) {
-      return try reach(password: password, by: deadline)
+      let connection = try reach(password: password, by: deadline)
+      state.withLock { $0.refused = nil }
+      return connection
     } catch {
       if error.code == .credentialRejected {
-        let until: ContinuousClock.Instant? = error.reason == KeyCustodyError.loginRefused ? .now + .seconds(60) : nil
-        state.withLock { $0.refused = (digest, until) }
+        let isForGood = error.reason != KeyCustodyError.loginRefused
+        state.withLock { $0.refused = RefusedPassword(digest, after: refused, isForGood: isForGood, at: .now) }
       }
       throw error
     }
