@@ -21,7 +21,6 @@ struct Notes {
       KeyCustodyConfiguration(json: [UInt8](Data(contentsOf: file)), file: file.path, environment: variables),
       plugins: [MemoryPlugin().plugin, FilePlugin.plugin, PKCS11Plugin.plugin],
       environment: RuntimeEnvironment(baseDirectory: folder, variables: variables))
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let store = try FolderSealedStore(folder: "\(folder)/notes")
     try await store.prepare()
     let application = Application(
