@@ -82,9 +82,11 @@ final class AuditQueue: Sendable {
   /// Writes what waits, a batch at a time; called on the thread.
   func drain(_ write: ([AuditEvent]) throws(KeyCustodyError) -> Void) {
     while true {
-      if let delay = state.withLock({ state in state.queue.isEmpty || state.isClosed ? nil : state.pace.delay }) {
-        stopwatch.pause(delay)
+      let start = stopwatch.now()
+      let delay = state.withLock { state in
+        state.queue.isEmpty || state.isClosed ? nil : state.pace.delay(at: start)
       }
+      if let delay { stopwatch.pause(delay) }
       let batch = state.withLock { state in
         var (end, size) = (0, 0)
         while end < state.queue.count, size < Self.batch {
@@ -103,7 +105,8 @@ final class AuditQueue: Sendable {
         result = .failure(error)
       }
       let waiters = state.withLock { state in
-        state.pace.wrote(for: batch.count, in: stopwatch.now() - began)
+        let end = stopwatch.now()
+        state.pace.wrote(for: batch.count, in: end - began, at: end)
         state.batchBegan = nil
         return batch.compactMap { state.remove($0.id) }
       }

@@ -7,19 +7,26 @@
 /// How long a write of the audit log waits for others to share it.
 ///
 /// A write costs the disk and the processor much the same for one caller as for ten. Where several came at once the last
-/// time, more are likely to be on their way: the next write waits for them as long as the last one took. Whoever is
-/// alone never waits.
+/// time, and that is not long ago, more are likely to be on their way: the next write waits for them as long as the last
+/// one took. Whoever is alone does not wait.
 struct CommitPace: Sendable {
   /// The longest that is waited.
   static let longest = Duration.milliseconds(1)
-  /// How long the next write is to wait; `nil` for not at all.
-  private(set) var delay: Duration?
+  /// For how long it counts that several came at once.
+  static let memory = Duration.milliseconds(10)
+  /// How long the last write took, where several waited for it.
+  private var shared: Duration?
+  private var end = Duration.zero
 
-  /// Learns from a write.
+  /// How long a write that begins now is to wait; `nil` for not at all.
+  func delay(at now: Duration) -> Duration? { now - end < Self.memory ? shared : nil }
+
+  /// Learns from a write that has just ended.
   ///
   /// - Parameter callers: how many waited for it.
-  mutating func wrote(for callers: Int, in duration: Duration) {
-    delay = callers > 1 && duration > .zero ? min(duration, Self.longest) : nil
+  mutating func wrote(for callers: Int, in duration: Duration, at end: Duration) {
+    shared = callers > 1 && duration > .zero ? min(duration, Self.longest) : nil
+    self.end = end
   }
 }
 
