@@ -54,32 +54,28 @@ extension Vaults {
   func confirm(
     _ versions: [KeyVersionRecord], at uri: KeyURI, in vault: VaultName
   ) async throws(KeyCustodyError) {
-    guard try await definition(vault) == nil else { return }
-    let path = try Self.path(uri)
-    _ = try? await keys.update(path) { record in
-      record.allVersions.removeAll { entry in
-        versions.contains { $0.version == entry.version && $0.stage == entry.stage }
-      }
+    try await confirm(try Self.path(uri), in: keys, of: vault, \.allVersions) { entry in
+      versions.contains { $0.version == entry.version && $0.stage == entry.stage }
     }
-    if let left = try? await keys.readRevised(path), left.value.allVersions.isEmpty {
-      _ = try? await keys.store.delete(path, expecting: left.revision)
-    }
-    throw VaultErrors.vaultUnknown(vault)
   }
 
   /// The same of versions of a secret.
   func confirm(
     _ versions: [SecretVersionRecord], at uri: SecretURI, in vault: VaultName
   ) async throws(KeyCustodyError) {
-    guard try await definition(vault) == nil else { return }
-    let path = try Self.path(uri)
-    _ = try? await secrets.update(path) { record in
-      record.allVersions.removeAll { entry in
-        !entry.isReady && versions.contains { $0.version == entry.version }
-      }
+    try await confirm(try Self.path(uri), in: secrets, of: vault, \.allVersions) { entry in
+      !entry.isReady && versions.contains { $0.version == entry.version }
     }
-    if let left = try? await secrets.readRevised(path), left.value.allVersions.isEmpty {
-      _ = try? await secrets.store.delete(path, expecting: left.revision)
+  }
+
+  private func confirm<Record, Version>(
+    _ path: RecordKey, in view: RecordView<Record>, of vault: VaultName, _ entries: WritableKeyPath<Record, [Version]>,
+    isOwn: (Version) -> Bool
+  ) async throws(KeyCustodyError) {
+    guard try await definition(vault) == nil else { return }
+    _ = try? await view.update(path) { $0[keyPath: entries].removeAll(where: isOwn) }
+    if let left = try? await view.readRevised(path), left.value[keyPath: entries].isEmpty {
+      _ = try? await view.store.delete(path, expecting: left.revision)
     }
     throw VaultErrors.vaultUnknown(vault)
   }

@@ -47,6 +47,7 @@ struct CommitStopwatch: Sendable {
     pause: { duration in
       var rest = timespec(
         tv_sec: 0, tv_nsec: Int(min(duration, CommitPace.longest).components.attoseconds / 1_000_000_000))
+      // Unsafe for its pointer alone, to a time that outlives the call.
       unsafe nanosleep(&rest, nil)
     })
 }
